@@ -67,7 +67,7 @@ class TimmTower(nn.Module):
             raise ValueError(f"model.network.vision.name={name} is not a timm model; for instance: {known}")
         if weights not in (None, "hub") and not Path(weights).is_file():
             raise ValueError(
-                f"model.network.vision.weights={weights} is not a file; give a local checkpoint, 'hub' or null"
+                f"model.network.vision.weights={weights} is not a file; give a local file, 'hub' or null"
             )
         local = {"checkpoint_path": weights} if weights not in (None, "hub") else {}
         self.body = timm.create_model(name, pretrained=weights == "hub", num_classes=0, **local)
