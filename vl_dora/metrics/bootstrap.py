@@ -70,6 +70,12 @@ def _resampled_means(units: np.ndarray, resamples: int, rng: np.random.Generator
         else:
             # 32-bit indices draw and gather faster than the default 64 bits.
             drawn = rng.integers(n, size=(stop - start, n), dtype=np.uint32)
-            totals = np.stack([row.take(drawn).sum(axis=1) for row in units], axis=1)
+            totals = np.stack([_drawn_sums(row, drawn) for row in units], axis=1)
         means[start:stop] = totals[:, 0] / totals[:, 1]
     return means
+
+
+def _drawn_sums(row: np.ndarray, drawn: np.ndarray) -> np.ndarray:
+    if row[0] == row.min() == row.max():
+        return np.full(len(drawn), row[0] * drawn.shape[1])
+    return row.take(drawn).sum(axis=1)

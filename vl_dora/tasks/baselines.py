@@ -1,0 +1,56 @@
+"""Baselines: what the training answers alone, and the question alone, would score.
+
+Both answer without a look at any picture and are scored by the task itself, so their figures stand beside
+a network's on the same scale.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Sequence
+
+from vl_dora.batch import Example, Prediction
+from vl_dora.tasks.interface import ScoreReport, Task
+
+
+def majority(task: Task, train: Iterable[Example], test: Sequence[Example]) -> ScoreReport:
+    """The score of answering every test question with the most common training target.
+
+    Raises:
+        ValueError: `train` is empty, or `test` cannot be scored.
+    """
+    return _score(task, test, [_common_targets(train, lambda example: None)])
+
+
+def question_only(task: Task, train: Iterable[Example], test: Sequence[Example]) -> ScoreReport:
+    """The score of answering by the question's text: the best that memory without sight can do.
+
+    A test question gets the most common training target of its exact prompt; where the prompt is new, that of
+    its group `question_type`; where there is none, that of all training.
+
+    Raises:
+        ValueError: `train` is empty, or `test` cannot be scored.
+    """
+    train = list(train)
+    keys = (lambda e: e.prompt, lambda e: e.groups.get("question_type"), lambda e: None)
+    return _score(task, test, [_common_targets(train, key) for key in keys])
+
+
+_Answerer = Callable[[Example], "str | None"]
+
+
+def _common_targets(train: Iterable[Example], key: Callable[[Example], Hashable]) -> _Answerer:
+    """A function from an example to the most common target of its key, None for an unseen key."""
+    counts: dict[Hashable, Counter[str]] = {}
+    for example in train:
+        counts.setdefault(key(example), Counter())[example.target] += 1
+    if not counts:
+        raise ValueError("a baseline needs training examples to count answers in; got none")
+    # Ties go to the text that sorts first, so that a figure does not depend on the order of rows.
+    best = {k: min(c, key=lambda text: (-c[text], text)) for k, c in counts.items()}
+    return lambda example: best.get(key(example))
+
+
+def _score(task: Task, test: Sequence[Example], answerers: Sequence[_Answerer]) -> ScoreReport:
+    answers = (next(a for answer in answerers if (a := answer(example)) is not None) for example in test)
+    return task.score([Prediction(example, text) for example, text in zip(test, answers, strict=True)])

@@ -1,0 +1,82 @@
+"""VQA: an open question about a picture, ten human answers (Goyal et al. 2017, arXiv:1612.00837)
+
+A row: {"question_id": 458752000, "image_id": 458752, "question": "What is this photo taken looking through?",
+"question_type": "what is this", "answer_type": "other", "answers": [{"answer": "net", "answer_id": 1}, ...],
+"images": (ImageRef("train2014/COCO_train2014_000000458752.jpg"),)}
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vl_dora.batch import Example, Prediction
+from vl_dora.metrics import vqa_accuracy
+from vl_dora.tasks.checks import has_field, scorable
+from vl_dora.tasks.interface import ScoreReport
+from vl_dora.tasks.submission import write_whole
+
+_TYPES = ("question_type", "answer_type")
+
+
+@dataclass(frozen=True)
+class VQA:
+    """The most common human answer is the target; training may draw among all by their soft score.
+
+    Args:
+        prompt: `{question}` is filled from the row; the text is the one of VL-T5.
+        name: short name in files and logs.
+    """
+
+    prompt: str = "vqa: {question}"
+    name: str = "vqa"
+    headline: str = "accuracy"
+    loss_reduction: str = "sample"
+
+    def __post_init__(self) -> None:
+        has_field(self.prompt, "question")
+
+    def example(self, row: Mapping[str, Any]) -> Example:
+        """The example of one question; without `answers` in the row its target is empty.
+
+        `targets` are the distinct answers with the score min(1, 0.3 * count), the label of VL-T5.
+        """
+        answers = tuple(answer["answer"] for answer in row.get("answers", ()))
+        counts = Counter(answers).most_common()
+        return Example(
+            id=str(row["question_id"]),
+            prompt=self.prompt.replace("{question}", row["question"]),
+            target=counts[0][0] if counts else "",
+            images=tuple(row["images"]),
+            answers=answers,
+            targets=tuple((answer, min(1.0, 3 * count / 10)) for answer, count in counts),
+            groups={name: row[name] for name in _TYPES if name in row},
+        )
+
+    def score(self, predictions: Sequence[Prediction]) -> ScoreReport:
+        """VQA accuracy in percent: `accuracy` official, `accuracy_vl_t5` as VL-T5 and DoRA report it.
+
+        Broken down by question type and answer type; samples of one picture are one cluster.
+        """
+        scorable(predictions)
+        texts, humans = [p.text for p in predictions], [p.answers for p in predictions]
+        types = {name: [p.example.groups.get(name, "unknown") for p in predictions] for name in _TYPES}
+        official = vqa_accuracy.score(texts, humans, types["question_type"], types["answer_type"])
+        variant = vqa_accuracy.score(texts, humans, accuracy=vqa_accuracy.vl_t5_accuracy)
+        mean = sum(official.per_sample) / len(official.per_sample)
+        return ScoreReport(
+            scores={"accuracy": mean, "accuracy_vl_t5": variant.overall},
+            by_type={"question_type": official.per_question_type, "answer_type": official.per_answer_type},
+            per_sample=dict(zip((p.id for p in predictions), official.per_sample, strict=True)),
+            clusters={p.id: p.example.images[0].path if p.example.images else p.id for p in predictions},
+        )
+
+    def write_submission(self, predictions: Sequence[Prediction], directory: Path) -> list[Path]:
+        """EvalAI's file `vqa_results.json`: a list of {"question_id": int, "answer": str}."""
+        rows = [{"question_id": int(p.id), "answer": p.text.strip()} for p in predictions]
+        text = json.dumps(rows, ensure_ascii=False, indent=0)
+        return [write_whole(Path(directory) / "vqa_results.json", text + "\n")]
