@@ -1,0 +1,36 @@
+"""Adapters by part: frozen, full, LoRA, DoRA or magnitude-only, for any `nn.Module`.
+
+Choose with `apply_adapters`, train with `parameter_groups` and `MovementCheck`, keep with
+`save_adapter` and `load_adapter` (PEFT's format), run at the base's cost with `merge`.
+"""
+
+from vl_dora.adapters.apply import Adaptation, adaptation_of, adapted_layers, apply_adapters
+from vl_dora.adapters.audit import AdaptationAudit, AuditRow, PartTotal
+from vl_dora.adapters.dora import DoRALinear
+from vl_dora.adapters.layer import AdaptedLinear
+from vl_dora.adapters.lora import LoRALinear
+from vl_dora.adapters.magnitude import MagnitudeLinear
+from vl_dora.adapters.merging import merge, merged, unmerge
+from vl_dora.adapters.parameter_groups import parameter_groups
+from vl_dora.adapters.selection import METHODS, Rule, read_selection
+
+__all__ = [
+    "METHODS",
+    "Adaptation",
+    "AdaptationAudit",
+    "AdaptedLinear",
+    "AuditRow",
+    "DoRALinear",
+    "LoRALinear",
+    "MagnitudeLinear",
+    "PartTotal",
+    "Rule",
+    "adaptation_of",
+    "adapted_layers",
+    "apply_adapters",
+    "merge",
+    "merged",
+    "parameter_groups",
+    "read_selection",
+    "unmerge",
+]

@@ -1,0 +1,133 @@
+"""What every adapted linear layer shares: a frozen base, and merging that undoes itself.
+
+Shapes: o = out_features, i = in_features, r = rank.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class AdaptedLinear(nn.Module):
+    """A frozen `nn.Linear` with something small to train beside it.
+
+    The layer's own parameters stay in float32 (float64 beside a float64 base) even when the
+    network around it is cast to half precision: bfloat16 swallows small updates.
+
+    Args:
+        base: the layer to adapt; frozen in place, not copied.
+
+    Raises:
+        ValueError: `base` is not an `nn.Linear`.
+    """
+
+    method: str
+
+    def __init__(self, base: nn.Linear) -> None:
+        super().__init__()
+        if not isinstance(base, nn.Linear):
+            raise ValueError(f"base is a {type(base).__name__}; only nn.Linear layers can be adapted")
+        self.base = base.requires_grad_(False)
+        self.register_buffer("_unmerged", None, persistent=False)
+        self.train(base.training)
+
+    @property
+    def wide(self) -> torch.dtype:
+        """The dtype of adapter parameters and norms: float32, or float64 for a float64 base."""
+        return torch.promote_types(self.base.weight.dtype, torch.float32)
+
+    @property
+    def weight(self) -> nn.Parameter:
+        """The base weight (o, i); other code reads device and dtype from it."""
+        return self.base.weight
+
+    @property
+    def bias(self) -> nn.Parameter | None:
+        """The base bias (o,), or None."""
+        return self.base.bias
+
+    @property
+    def in_features(self) -> int:
+        return self.base.in_features
+
+    @property
+    def out_features(self) -> int:
+        return self.base.out_features
+
+    @property
+    def merged(self) -> bool:
+        """Whether the adapter is folded into the base weight now."""
+        return self._unmerged is not None
+
+    def merged_weight(self) -> Tensor:
+        """The weight (o, i) of the plain layer that computes the same map, in `wide`."""
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def merge(self) -> None:
+        """Folds the adapter into the base weight; the original weight is kept aside."""
+        if self.merged:
+            raise ValueError(f"this {type(self).__name__} is already merged; unmerge it first")
+        folded = self.merged_weight().to(self.base.weight.dtype)
+        self._unmerged = self.base.weight.data
+        self.base.weight.data = folded
+
+    @torch.no_grad()
+    def unmerge(self) -> None:
+        """Puts the original base weight back, bit for bit."""
+        if not self.merged:
+            raise ValueError(f"this {type(self).__name__} is not merged; there is nothing to undo")
+        self.base.weight.data = self._unmerged
+        self._unmerged = None
+
+    def _merged_forward(self, x: Tensor) -> Tensor:
+        if self.training and torch.is_grad_enabled():
+            raise RuntimeError("a merged adapter cannot train; call unmerge(network) first")
+        return self.base(x)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
+        before = {name: p.data for name, p in self._parameters.items() if p is not None}
+        super()._apply(fn, recurse)
+        for name, parameter in self._parameters.items():
+            if parameter is not None and parameter.dtype.itemsize < before[name].dtype.itemsize:
+                if before[name].dtype == torch.float64:  # .float() of a float64 layer is meant
+                    if parameter.dtype == torch.float32:
+                        continue
+                parameter.grad = None
+                parameter.data = before[name].to(parameter.device, self.wide)
+        return self
+
+
+def check_rank(rank: int, base: nn.Linear) -> None:
+    """Stops on a rank that the layer cannot have.
+
+    Raises:
+        ValueError: `rank` is not a whole number in 1..min(i, o).
+    """
+    limit = min(base.in_features, base.out_features)
+    if isinstance(rank, bool) or not isinstance(rank, int) or not 1 <= rank <= limit:
+        raise ValueError(f"rank={rank!r} must be a whole number in 1..{limit} for a {base}")
+
+
+def check_word(option: str, word: str, allowed: tuple[str, ...]) -> None:
+    """Stops on a word that an option does not know.
+
+    Raises:
+        ValueError: `word` is not one of `allowed`.
+    """
+    if word not in allowed:
+        raise ValueError(f"{option}={word!r} is unknown; allowed: {', '.join(allowed)}")
+
+
+def check_number(option: str, value: float, *, low: float, high: float) -> None:
+    """Stops on a number outside [low, high), on booleans and on what is no number.
+
+    Raises:
+        ValueError: `value` is none of these.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value < high:
+        raise ValueError(f"{option}={value!r} must be a number, at least {low} and below {high}")

@@ -1,0 +1,63 @@
+"""LoRA: low-rank adaptation of a linear map. Source: Hu et al. 2021, arXiv:2106.09685.
+
+Shapes: o = out_features, i = in_features, r = rank.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vl_dora.adapters.layer import AdaptedLinear, check_number, check_rank
+from vl_dora.adapters.row_norm import without_autocast
+
+
+class LoRALinear(AdaptedLinear):
+    """A frozen `nn.Linear` whose weight is shifted by rank `r`.
+
+    y = W x + b + s * (B A x~),   s = alpha / r,   x~ = x after dropout
+
+    At construction B = 0, so the output equals `base(x)` exactly.
+
+    Args:
+        base: the layer to adapt; frozen in place, not copied.
+        rank: r, 1 <= r <= min(i, o).
+        alpha: numerator of the scale s; unit-less.
+        dropout: drop probability on the adapter's view of x, 0 <= p < 1.
+
+    Raises:
+        ValueError: an option is outside what is stated above.
+    """
+
+    method = "lora"
+
+    def __init__(self, base: nn.Linear, *, rank: int, alpha: float, dropout: float = 0.0) -> None:
+        super().__init__(base)
+        check_rank(rank, base)
+        check_number("alpha", alpha, low=0.0, high=math.inf)
+        check_number("dropout", dropout, low=0.0, high=1.0)
+        self.rank, self.alpha, self.scale = rank, alpha, alpha / rank
+        self.dropout = nn.Dropout(dropout)
+        device = base.weight.device
+        self.lora_a = nn.Parameter(torch.empty(rank, base.in_features, dtype=self.wide, device=device))
+        self.lora_b = nn.Parameter(torch.zeros(base.out_features, rank, dtype=self.wide, device=device))
+        nn.init.kaiming_uniform_(self.lora_a, a=math.sqrt(5))
+        self.train(base.training)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(*batch, i) to (*batch, o)."""
+        if self.merged:
+            return self._merged_forward(x)
+        up = (self.scale * self.lora_b).to(x.dtype)
+        return self.base(x) + F.linear(F.linear(self.dropout(x), self.lora_a.to(x.dtype)), up)
+
+    @torch.no_grad()
+    def merged_weight(self) -> Tensor:
+        with without_autocast(self.base.weight):
+            return self.base.weight.to(self.wide) + self.scale * (self.lora_b @ self.lora_a)
+
+    def extra_repr(self) -> str:
+        return f"rank={self.rank}, alpha={self.alpha}"

@@ -1,0 +1,37 @@
+"""Magnitude-only tuning: DoRA with a frozen direction (Liu et al. 2024, arXiv:2402.09353, section 5.6).
+
+Shapes: o = out_features, i = in_features.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from vl_dora.adapters.rescaled import RescaledLinear
+
+
+class MagnitudeLinear(RescaledLinear):
+    """A frozen `nn.Linear` whose weight is re-scaled row by row.
+
+    y = c * (W x) + b,   c = m / ||W||_row;   at construction m = ||W||_row, so y equals `base(x)` exactly.
+
+    Args:
+        base: the layer to adapt; frozen in place, not copied.
+
+    Raises:
+        ValueError: `base` is not an `nn.Linear`.
+    """
+
+    method = "magnitude"
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(*batch, i) to (*batch, o)."""
+        if self.merged:
+            return self._merged_forward(x)
+        plain = self.base(x)
+        return self.rescale(plain, self.gain(self.base_squares())).to(plain.dtype)
+
+    @torch.no_grad()
+    def merged_weight(self) -> Tensor:
+        return self.gain(self.base_squares())[:, None] * self.base.weight.to(self.wide)

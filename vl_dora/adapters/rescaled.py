@@ -1,0 +1,68 @@
+"""Layers that re-scale the rows of a linear map: what DoRA and magnitude-only tuning share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vl_dora.adapters.layer import AdaptedLinear
+from vl_dora.adapters.row_norm import row_squares
+
+
+class RescaledLinear(AdaptedLinear):
+    """A frozen `nn.Linear` with one trainable magnitude m per output row, m = ||W||_row at the start.
+
+    Args:
+        base: the layer to adapt; frozen in place, not copied.
+    """
+
+    def __init__(self, base: nn.Linear) -> None:
+        super().__init__(base)
+        self._squares_of: tuple | None = None
+        self.register_buffer("_squares", None, persistent=False)
+        self.magnitude = nn.Parameter(self.base_squares().sqrt().clone())
+
+    def base_squares(self) -> Tensor:
+        """||W||^2 per row, (o,), in `wide`: computed once, and again whenever W has changed."""
+        weight = self.base.weight
+        if weight.is_inference():
+            return row_squares(weight, self.wide)
+        identity = _identity(weight)
+        if self._squares_of != identity:
+            # Buffers must be usable in later training even if first computed under inference_mode.
+            with torch.inference_mode(False):
+                self._squares = row_squares(weight, self.wide)
+            self._squares_of = identity
+        return self._squares
+
+    def gain(self, squares: Tensor) -> Tensor:
+        """c = m / n, (o,), from the squared norms n^2; 1 where n = 0 (real models have zero rows)."""
+        empty = squares <= 0
+        norm = torch.where(empty, torch.ones_like(squares), squares).sqrt()
+        return torch.where(empty, torch.ones_like(squares), self.magnitude.to(squares.dtype) / norm)
+
+    def rescale(self, plain: Tensor, gain: Tensor) -> Tensor:
+        """c * (W x) + b out of plain = W x + b, in the gain's dtype; exactly `plain` where c = 1.
+
+        Written with the base layer's own output, because a product without the bias rounds
+        differently from one with it: only so is the start the identity in every dtype.
+        """
+        scaled = plain * gain
+        return scaled if self.base.bias is None else scaled + (1 - gain) * self.base.bias
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
+        # The squares move along with the layer: recomputed on another device they could differ
+        # in the last bit from the magnitudes, and an untrained layer would no longer be the identity.
+        weight = self.base.weight
+        dtype, known = weight.dtype, not weight.is_meta and self._squares_of == _identity(weight)
+        super()._apply(fn, recurse)
+        moved = known and self.base.weight.dtype == dtype
+        self._squares_of = _identity(self.base.weight) if moved else None
+        return self
+
+
+def _identity(weight: Tensor) -> tuple:
+    return weight.data_ptr(), weight._version, weight.dtype, weight.device
