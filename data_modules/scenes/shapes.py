@@ -34,20 +34,24 @@ CELLS = ("northwest", "north", "northeast", "west", "centre", "east", "southwest
 HELD_OUT = (4, 7, 5)
 # Beside all other questions with no or one relation; together 212, as many as the real train.large has.
 TRAIN_WITH_TWO = 54
+# Training questions asked of other pictures, by which runs are compared while training.
+SEEN_AGAIN = 10
 
 
 def write(folder: Path, *, seed: int = 0, train_pictures: int = 64, held_out_pictures: int = 64) -> None:
-    """Writes the splits train.large (212 questions), val and test (16 unseen questions each).
+    """Writes train.large (212 questions), train.small (10 of these), val and test (16 unseen ones each).
+
+    No two splits share a picture, but for chance.
 
     Args:
         folder: where the files go; it exists.
         seed: of the choice of questions and of the pictures.
         train_pictures: pictures per training question, as many true as false where both exist.
-        held_out_pictures: pictures per validation or test question, answers as they fall.
+        held_out_pictures: pictures per question of the other splits, answers as they fall.
     """
     chosen = _split_questions(np.random.RandomState(seed))
     for split, queries in chosen.items():
-        train = split.startswith("train")
+        train = split == "train.large"
         count = train_pictures if train else held_out_pictures
         write_split(folder, split, queries, seed=seed, pictures_per_question=count, balanced=train)
 
@@ -61,6 +65,8 @@ def _split_questions(random: np.random.RandomState) -> dict[str, list[str]]:
         chosen["test"] += every[held_out : 2 * held_out]
         kept = every[2 * held_out :]
         chosen["train.large"] += kept if relations < 2 else kept[:TRAIN_WITH_TWO]
+    seen = chosen["train.large"]
+    chosen["train.small"] = [seen[i] for i in random.permutation(len(seen))[:SEEN_AGAIN]]
     return {split: sorted(queries) for split, queries in chosen.items()}
 
 

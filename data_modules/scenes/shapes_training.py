@@ -7,17 +7,14 @@ the official files. Splits that come with pictures are read as they are.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
+from data_modules.cache import drawn_world
 from data_modules.scenes.shapes import write_split
 from data_modules.scenes.shapes_logic import parse, questions
 
@@ -89,14 +86,15 @@ class DrawnTraining:
             unseen = _asked_outside_training(root)
             every = [query for relations in range(3) for query in questions(relations)]
             queries = sorted({*queries, *every} - unseen)
-        settings = {"seed": self.seed, "pictures_per_question": self.pictures_per_question, "balanced": True}
-        folder = _folder(Path(self.cache_dir).expanduser().absolute(), split, queries, settings)
-        if not folder.is_dir():
-            _write_atomically(folder, split, queries, settings)
+        count, seed = self.pictures_per_question, self.seed
+        draw = partial(
+            write_split, split=split, queries=queries, seed=seed, pictures_per_question=count, balanced=True
+        )
+        folder = drawn_world(draw, self.cache_dir)
         logger.info(
             "Pictures of %s are GENERATED: %d questions of the data folder and %d further questions of the "
             "grammar, each asked of %d drawn pictures, kept in %s",
-            *(split, num_real, len(queries) - num_real, self.pictures_per_question, folder),
+            *(split, num_real, len(queries) - num_real, count, folder),
         )
         return folder
 
@@ -121,22 +119,3 @@ def _queries(path: Path) -> list[str]:
 def _asked_outside_training(root: Path) -> set[str]:
     held_out = (path for path in root.glob("*.query") if not path.name.startswith("train"))
     return {query for path in held_out for query in _queries(path)}
-
-
-def _folder(cache: Path, split: str, queries: list[str], settings: Mapping[str, Any]) -> Path:
-    key = json.dumps([split, queries, settings], sort_keys=True)
-    return cache / f"shapes-drawn-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
-
-
-def _write_atomically(folder: Path, split: str, queries: list[str], settings: Mapping[str, Any]) -> None:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(prefix=f"{folder.name}.tmp", dir=folder.parent))
-    try:
-        write_split(unfinished, split, queries, **settings)
-        os.replace(unfinished, folder)
-    except OSError:
-        # Another process may have finished the same drawing first.
-        if not folder.is_dir():
-            raise
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)

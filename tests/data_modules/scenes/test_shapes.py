@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -119,7 +120,7 @@ def test_world_is_the_same_everywhere(tmp_path: Path) -> None:
     files = sorted(path.name for path in (tmp_path / "a").iterdir())
     assert files == sorted(
         f"{split}.{kind}"
-        for split in ("train.large", "val", "test")
+        for split in ("train.large", "train.small", "val", "test")
         for kind in ("input.npy", "query", "query_str.txt", "output")
     )
     assert all((tmp_path / "a" / f).read_bytes() == (tmp_path / "b" / f).read_bytes() for f in files)
@@ -134,8 +135,10 @@ def test_world_asks_held_out_questions_of_other_pictures(tmp_path: Path) -> None
     assert not asked["train.large"] & asked["val"] and not asked["test"] & (
         asked["val"] | asked["train.large"]
     )
+    assert set(lines(tmp_path / "train.small.query")) < asked["train.large"]
+    asked["train.small"] = set()
     pictures = {s: {p.tobytes() for p in np.load(tmp_path / f"{s}.input.npy")} for s in asked}
-    assert not pictures["val"] & pictures["train.large"] and not pictures["val"] & pictures["test"]
+    assert all(not pictures[a] & pictures[b] for a, b in combinations(pictures, 2))
 
 
 def test_written_labels_are_those_of_the_pictures_and_balanced(tmp_path: Path) -> None:
