@@ -68,8 +68,8 @@ def _resampled_means(units: np.ndarray, resamples: int, rng: np.random.Generator
         if alike:
             totals = rng.multinomial(n, copies / n, size=stop - start) @ kinds.T
         else:
-            # 32-bit indices draw and gather faster than the default 64 bits.
-            drawn = rng.integers(n, size=(stop - start, n), dtype=np.uint32)
+            # The narrowest indices are the fastest to draw and to gather by.
+            drawn = rng.integers(n, size=(stop - start, n), dtype=np.min_scalar_type(n - 1))
             totals = np.stack([_drawn_sums(row, drawn) for row in units], axis=1)
         means[start:stop] = totals[:, 0] / totals[:, 1]
     return means
@@ -78,4 +78,5 @@ def _resampled_means(units: np.ndarray, resamples: int, rng: np.random.Generator
 def _drawn_sums(row: np.ndarray, drawn: np.ndarray) -> np.ndarray:
     if row[0] == row.min() == row.max():
         return np.full(len(drawn), row[0] * drawn.shape[1])
-    return row.take(drawn).sum(axis=1)
+    # Every index is in range; "wrap" only spares the check, which would cost most of the time.
+    return row.take(drawn, mode="wrap").sum(axis=1)
