@@ -24,6 +24,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from write_model_card import write_card
 
 from vl_dora.batch import Batch, Example
 from vl_dora.models.base import load_base, load_tokenizer, save_base
@@ -244,6 +245,7 @@ def main() -> None:
     parser.add_argument("--save-every", type=int, default=1000)
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
 
@@ -306,6 +308,7 @@ def main() -> None:
             "scores": scores,
         }
         save_base(network, tokenizer, options.out, facts)
+        write_card(options.out)
 
     train_network(network, material, options, save)
 
