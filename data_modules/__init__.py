@@ -1,0 +1,30 @@
+"""Data: official files and embedded worlds as batches of one task.
+
+data_module     VisionLanguageDataModule, the one that configs name
+reading         rows to checked examples; bad samples stop the run or are counted
+dataset         one split, and the order in which it is gone through
+collate         samples to a Batch
+visuals         pictures from files and arrays
+stored_features features that a frozen tower computed once
+cache           embedded worlds drawn once
+formats         one file an official file format
+scenes          the embedded worlds
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from data_modules.data_module import VisionLanguageDataModule
+
+__all__ = ["VisionLanguageDataModule"]
+
+
+def __getattr__(name: str) -> Any:
+    """Imports the data module, and Lightning with it, only where it is used."""
+    if name == "VisionLanguageDataModule":
+        from data_modules.data_module import VisionLanguageDataModule
+
+        return VisionLanguageDataModule
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
