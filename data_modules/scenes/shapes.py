@@ -28,8 +28,6 @@ from data_modules.scenes.shapes_logic import (
 )
 
 CELL_CHANNELS = (*ATTRIBUTES, "empty")
-# One word a cell, row by row: what "where" is answered with.
-CELLS = ("northwest", "north", "northeast", "west", "centre", "east", "southwest", "south", "southeast")
 # Questions held out per split, by number of relations: as the real validation split has them (4, 7, 5).
 HELD_OUT = (4, 7, 5)
 # Beside all other questions with no or one relation; together 212, as many as the real train.large has.
@@ -123,18 +121,18 @@ def _scenes_for(query: str, count: int, random: np.random.RandomState, *, balanc
 
 
 def samples(seed: int, count: int) -> Iterator[Drawn]:
-    """Pictures with questions for pretraining; none of them is a yes/no question of SHAPES.
+    """Pictures with questions for pretraining; none of them is a question of SHAPES.
 
-    The picture is named cell by cell; cells are named by what they hold, and found by an attribute or by
-    ONE relation to an attribute ("where is above a red shape" names the cells one step above red objects).
+    Every target is nine words, one a cell, row by row: the cells' colours, their shapes, or whether each
+    cell holds an attribute or lies one step from it ("where is above a red shape").
     """
     random = np.random.RandomState([seed, zlib.crc32(b"shapes samples")])
-    for _ in range(0, count, 256):
+    for start in range(0, count, 256):
         scenes = draw_scenes(256, random)
         pictures = draw_pictures(scenes, random)
-        for i in range(min(256, count)):
-            yield Drawn(pictures[i : i + 1], _cells(scenes[i : i + 1]), _questions(scenes[i : i + 1], random))
-        count -= 256
+        asked = [_questions(scenes[i : i + 1], random) for i in range(256)]
+        for i in range(min(256, count - start)):
+            yield Drawn(pictures[i : i + 1], _cells(scenes[i : i + 1]), asked[i])
 
 
 def _cells(scene: Scenes) -> np.ndarray:
@@ -143,23 +141,21 @@ def _cells(scene: Scenes) -> np.ndarray:
 
 
 def _questions(scene: Scenes, random: np.random.RandomState) -> tuple[tuple[str, str, str], ...]:
-    cell, place = random.randint(9), random.randint(9)
     attribute = ATTRIBUTES[random.randint(6)]
-    relation = (tuple(STEPS)[random.randint(4)], ATTRIBUTES[random.randint(6)])
-    objects = [_name(scene, i) for i in range(9)]
+    one, other = ((tuple(STEPS)[random.randint(4)], ATTRIBUTES[random.randint(6)]) for _ in range(2))
     return (
-        ("caption", "shapes: describe the picture", " , ".join(objects)),
-        ("object", f"shapes: what is {CELLS[cell]}", objects[cell]),
-        ("object", f"shapes: what is {CELLS[place]}", objects[place]),
-        ("where", f"shapes: where is {noun(attribute)}", _places(where(attribute, scene))),
-        ("where relation", f"shapes: where is {noun(relation)}", _places(where(relation, scene))),
+        ("colours", "shapes: name the colours", _names(scene.colours, COLOURS)),
+        ("shapes", "shapes: name the shapes", _names(scene.shapes, SHAPES)),
+        *(
+            (kind, f"shapes: where is {noun(form)}", _truths(where(form, scene)))
+            for kind, form in (("where", attribute), ("where relation", one), ("where relation", other))
+        ),
     )
 
 
-def _name(scene: Scenes, cell: int) -> str:
-    colour, shape = scene.colours.flat[cell], scene.shapes.flat[cell]
-    return "nothing" if shape < 0 else f"{COLOURS[colour]} {SHAPES[shape]}"
+def _names(held: np.ndarray, words: tuple[str, ...]) -> str:
+    return " ".join("nothing" if i < 0 else words[i] for i in held.flat)
 
 
-def _places(found: np.ndarray) -> str:
-    return " ".join(CELLS[i] for i in np.flatnonzero(found)) or "nowhere"
+def _truths(found: np.ndarray) -> str:
+    return " ".join("true" if f else "false" for f in found.flat)

@@ -158,19 +158,24 @@ def test_written_labels_are_those_of_the_pictures_and_balanced(tmp_path: Path) -
 
 
 def test_samples_tell_the_truth_and_ask_no_question_of_shapes() -> None:
+    every = {query: shapes_logic.sentence(query) for n in range(3) for query in shapes_logic.questions(n)}
+    attributes = {shapes_logic.noun(a): a for a in shapes_logic.ATTRIBUTES}
+    steps = {shapes_logic.noun((s, a)): (s, a) for s in shapes_logic.STEPS for a in shapes_logic.ATTRIBUTES}
     for sample in shapes.samples(seed=5, count=40):
         scene = seen_in(sample.pixels)
-        named = [shapes._name(scene, i) for i in range(9)]
         assert sample.cells.shape == (1, 3, 3, len(shapes.CELL_CHANNELS))
         assert (sample.cells[..., -1] == (scene.shapes < 0)).all()
         for i, attribute in enumerate(shapes_logic.ATTRIBUTES):
             assert (sample.cells[..., i] == shapes_logic.where(attribute, scene)).all()
         for kind, prompt, target in sample.questions:
-            assert not prompt.startswith("shapes: is ")
-            if kind == "caption":
-                assert target.split(" , ") == named
-            elif kind == "object":
-                assert target == named[shapes.CELLS.index(prompt.split()[-1])]
+            assert prompt.removeprefix("shapes: ") not in every.values()
+            words = np.array(target.split()).reshape(1, 3, 3)
+            if kind in ("colours", "shapes"):
+                names = np.array([*getattr(shapes_logic, kind.upper()), "nothing"])
+                assert (words == names[getattr(scene, kind)]).all()
+            else:
+                form = {**attributes, **steps}[prompt.removeprefix("shapes: where is ")]
+                assert ((words == "true") == shapes_logic.where(form, scene)).all()
 
 
 def test_samples_come_in_the_number_asked_for_and_depend_on_the_seed_alone() -> None:
