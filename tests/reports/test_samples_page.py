@@ -73,7 +73,9 @@ def test_pictures_come_from_the_given_reader(tmp_path, pixels):
 
     image = ImageRef("nowhere.png")
     page = tmp_path / "samples.html"
-    write_samples_page([prediction(1, images=(image,))], {"1": 100.0}, tmp_path, page, title="t", read=read)
+    write_samples_page(
+        [prediction(1, images=(image,))], {"1": 100.0}, tmp_path, page, title="t", read_picture=read
+    )
     assert asked == [image]
     np.testing.assert_array_equal(decoded(re.findall(r'<img src="([^"]+)"', page.read_text())[0]), pixels[1])
 

@@ -56,7 +56,8 @@ def write_curve(
         png: the picture to write.
         title: shown above it.
         loss: the column of the training loss.
-        scores: what the columns of validation scores (percent) begin with.
+        scores: what the columns of validation scores (percent) begin with; breakdowns, which have
+            a further slash, are left out.
         rates: what the columns of learning rates begin with.
 
     Raises:
@@ -64,7 +65,8 @@ def write_curve(
     """
     series = read_metrics(metrics_csv)
     losses = {name: points for name, points in series.items() if name == loss}
-    percents = {n: p for n, p in series.items() if n.startswith(scores) and not n.endswith("loss")}
+    headings = (n for n in series if n.startswith(scores) and "/" not in n[len(scores) :])
+    percents = {name: series[name] for name in headings if not name.endswith("loss")}
     speeds = {name: points for name, points in series.items() if name.startswith(rates)}
     panels = [(kind, found) for kind, found in enumerate((losses, percents, speeds)) if found]
     if not panels:
@@ -85,7 +87,9 @@ def write_curve(
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
     grid[-1, 0].set_xlabel("optimizer step")
-    grid[-1, 0].set_xlim(left=0)
+    last = max(steps[-1] for _, found in panels for steps, _ in found.values())
+    grid[-1, 0].set_xlim(0, max(1.0, 1.07 * last))  # room for the last score's figure
+    figure.align_ylabels()
     with whole_file(png) as draft:
         figure.savefig(draft, dpi=130, format="png")
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from vl_dora.batch import Example, ImageRef, Prediction
+from vl_dora.reports import pictures
 from vl_dora.reports.files import whole_file
-from vl_dora.reports.pictures import embedded_png, read_picture
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def write_samples_page(
     *,
     title: str,
     limit: int = 60,
-    read: Callable[[ImageRef], np.ndarray] | None = None,
+    read_picture: Callable[[ImageRef], np.ndarray] | None = None,
 ) -> None:
     """Writes one HTML file with the pictures inside, wrong answers first, filters by group.
 
@@ -85,7 +85,7 @@ def write_samples_page(
         path: the file to write.
         title: head of the page.
         limit: how many predictions are shown.
-        read: gives the (height, width, 3) uint8 pixels of a picture; the files below `root` when None.
+        read_picture: gives the (height, width, 3) uint8 pixels of a picture; the files below `root` when None.
 
     Raises:
         ValueError: a prediction has no entry in `per_sample`.
@@ -95,7 +95,7 @@ def write_samples_page(
         raise ValueError(
             f"{len(unscored)} predictions have no score in per_sample, the first is id {unscored[0]!r}"
         )
-    read = read or (lambda image: read_picture(image, root))
+    read = read_picture or (lambda image: pictures.read_picture(image, root))
     keys = sorted({key for prediction in predictions for key in prediction.example.groups})
     group = "question_type" if "question_type" in keys else next(iter(keys), None)
     chosen = choose(predictions, per_sample, group=group, limit=limit)
@@ -127,11 +127,11 @@ def _values(cards: Sequence[Card], key: str) -> list[str]:
 
 def _card(prediction: Prediction, percent: float, read: Callable[[ImageRef], np.ndarray]) -> Card:
     example = prediction.example
-    pictures, lost = [], []
+    shown, lost = [], []
     for image in example.images:
         # A report at the end of a run must not fall over a picture that has gone since.
         try:
-            pictures.append(embedded_png(read(image)))
+            shown.append(pictures.embedded_png(read(image)))
         except (OSError, ValueError) as error:
             lost.append(f"{image.path}: {error}")
     return Card(
@@ -142,6 +142,6 @@ def _card(prediction: Prediction, percent: float, read: Callable[[ImageRef], np.
         percent=percent,
         verdict=verdict_of(percent),
         groups=example.groups,
-        pictures=tuple(pictures),
+        pictures=tuple(shown),
         lost=tuple(lost),
     )
