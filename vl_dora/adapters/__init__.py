@@ -7,12 +7,15 @@ Choose with `apply_adapters`, train with `parameter_groups` and `MovementCheck`,
 from vl_dora.adapters.apply import Adaptation, adaptation_of, adapted_layers, apply_adapters
 from vl_dora.adapters.audit import AdaptationAudit, AuditRow, PartTotal
 from vl_dora.adapters.dora import DoRALinear
+from vl_dora.adapters.files import load_adapter, save_adapter
 from vl_dora.adapters.layer import AdaptedLinear
 from vl_dora.adapters.lora import LoRALinear
 from vl_dora.adapters.magnitude import MagnitudeLinear
 from vl_dora.adapters.merging import merge, merged, unmerge
+from vl_dora.adapters.movement import MovementCheck
 from vl_dora.adapters.parameter_groups import parameter_groups
 from vl_dora.adapters.selection import METHODS, Rule, read_selection
+from vl_dora.adapters.state import load_trainable_state, trainable_state
 
 __all__ = [
     "METHODS",
@@ -23,14 +26,19 @@ __all__ = [
     "DoRALinear",
     "LoRALinear",
     "MagnitudeLinear",
+    "MovementCheck",
     "PartTotal",
     "Rule",
     "adaptation_of",
     "adapted_layers",
     "apply_adapters",
+    "load_adapter",
+    "load_trainable_state",
     "merge",
     "merged",
     "parameter_groups",
     "read_selection",
+    "save_adapter",
+    "trainable_state",
     "unmerge",
 ]

@@ -1,0 +1,131 @@
+"""What an adapter directory holds of a network: every tensor that trains, under PEFT's key for it.
+
+Keys are `base_model.model.` + module path + `.lora_A.weight` (r, i) | `.lora_B.weight` (o, r) |
+`.lora_magnitude_vector` (o,); trained tensors of the base go under their plain names, which PEFT reads
+into the base by the same route (biases of adapted layers as `.base_layer.bias`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from vl_dora.adapters.apply import adaptation_of, adapted_layers
+from vl_dora.adapters.layer import AdaptedLinear
+
+PREFIX = "base_model.model."
+LOW_RANK_A, LOW_RANK_B, MAGNITUDE = ".lora_A.weight", ".lora_B.weight", ".lora_magnitude_vector"
+# PEFT has one method per directory: with DoRA among them, a magnitude-only layer is written as
+# DoRA whose B is zero, a LoRA layer as DoRA whose magnitude is the norm, so that c = 1.
+FILLER_RANK = 1
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One key of the file.
+
+    Args:
+        shape: of the tensor.
+        tensor: the network's own tensor, or None for a filler that only PEFT reads.
+        filler: makes the filler.
+    """
+
+    shape: tuple[int, ...]
+    tensor: Tensor | None
+    filler: Callable[[], Tensor] | None = None
+
+    def value(self) -> Tensor:
+        """A copy to be written to a file."""
+        made = self.tensor if self.tensor is not None else self.filler() if self.filler else None
+        assert made is not None
+        return made.detach().to("cpu", copy=True).contiguous()
+
+
+def contents(network: nn.Module) -> dict[str, Entry]:
+    """Key -> entry of everything that trains in an adapted network, in the network's order.
+
+    Raises:
+        ValueError: the network has no adapters.
+    """
+    layers = adapted_layers(network)
+    rescaled = any(layer.method != "lora" for layer in layers.values())
+    entries: dict[str, Entry] = {}
+    for path, layer in layers.items():
+        entries.update(_layer_entries(PREFIX + path, layer, rescaled))
+    own = {id(p) for layer in layers.values() for p in layer.parameters(recurse=False)}
+    parameters = dict(network.named_parameters())
+    for row in adaptation_of(network).audit.rows:
+        for name in row.names:
+            if id(parameters[name]) not in own:
+                entries[plain_key(name, layers)] = _entry(parameters[name])
+    for path in whole_modules(network):
+        for name, tensor in network.get_submodule(path).state_dict(keep_vars=True).items():
+            entries[f"{PREFIX}{path}.{name}"] = _entry(tensor)
+    return entries
+
+
+def plain_key(name: str, layers: Mapping[str, AdaptedLinear]) -> str:
+    """PEFT's key of a base parameter, from its name in the adapted network."""
+    owner, _, leaf = name.rpartition(".")
+    path, _, inner = owner.rpartition(".")
+    return f"{PREFIX}{path}.base_layer.{leaf}" if inner == "base" and path in layers else PREFIX + name
+
+
+def whole_modules(network: nn.Module) -> list[str]:
+    """Paths of the largest modules that a `full` rule trains whole: PEFT's `modules_to_save`.
+
+    Left out, and written tensor by tensor instead: modules whose weights are tied to others (PEFT
+    would tear the tie), containers that PEFT cannot wrap, and paths that PEFT would take for several.
+    """
+    rows = adaptation_of(network).audit.rows
+    full = {name for row in rows if row.method == "full" for name in row.names}
+    if not full:
+        return []
+    parameters = dict(network.named_parameters(remove_duplicate=False))
+    trained = {id(parameters[name]) for name in full}
+    places: dict[int, list[str]] = {}
+    for name, parameter in parameters.items():
+        places.setdefault(id(parameter), []).append(name)
+    paths = [path for path, _ in network.named_modules(remove_duplicate=False)]
+    adapted = adapted_layers(network)
+    chosen: list[str] = []
+    for path, module in network.named_modules():
+        own = [id(parameter) for parameter in module.parameters()]
+        fits = (
+            path
+            and own
+            and not isinstance(module, nn.ModuleList | nn.ModuleDict)
+            and all(key in trained for key in own)
+            and all(name.startswith(path + ".") for key in own for name in places[key])
+            and [p for p in paths if p.endswith(path)] == [path]
+            and not any(f".{path}." in f".{p}" for p in adapted)
+        )
+        if fits and not any(path.startswith(parent + ".") for parent in chosen):
+            chosen.append(path)
+    return chosen
+
+
+def _layer_entries(prefix: str, layer: AdaptedLinear, rescaled: bool) -> dict[str, Entry]:
+    down, up = getattr(layer, "lora_a", None), getattr(layer, "lora_b", None)
+    magnitude = getattr(layer, "magnitude", None)
+    entries = {}
+    if down is None:
+        shapes = (FILLER_RANK, layer.in_features), (layer.out_features, FILLER_RANK)
+        for ending, shape in zip((LOW_RANK_A, LOW_RANK_B), shapes, strict=True):
+            entries[prefix + ending] = Entry(shape, None, lambda shape=shape: torch.zeros(shape))
+    else:
+        entries[prefix + LOW_RANK_A] = _entry(down)
+        entries[prefix + LOW_RANK_B] = _entry(up)
+    if magnitude is not None:
+        entries[prefix + MAGNITUDE] = _entry(magnitude)
+    elif rescaled:
+        norm = Entry((layer.out_features,), None, lambda: layer.merged_weight().norm(dim=1))
+        entries[prefix + MAGNITUDE] = norm
+    return entries
+
+
+def _entry(tensor: Tensor) -> Entry:
+    return Entry(tuple(tensor.shape), tensor)

@@ -1,0 +1,190 @@
+"""Saving and loading adapters: PEFT's directory format, and beside it what that format cannot say.
+
+adapter_config.json, adapter_model.safetensors   what `peft.PeftModel.from_pretrained` reads
+vl_dora.json                                     our own selection, and what PEFT cannot see
+vl_dora_rows.safetensors                         token rows of the base that travel with the adapter
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from vl_dora.adapters.apply import Adaptation, adaptation_of, adapted_layers, apply_adapters
+from vl_dora.adapters.audit import AdaptationAudit
+from vl_dora.adapters.contents import contents
+from vl_dora.adapters.matching import shorten
+from vl_dora.adapters.peft_config import check_readable, rank_and_alpha, read_selection_of, write_config
+from vl_dora.adapters.saved import CONFIG, FORMAT, RECORD, ROWS, WEIGHTS, Saved, read
+
+
+def save_adapter(
+    network: nn.Module, directory: str | Path, *, also: Mapping[str, int] | Iterable[str] = ()
+) -> None:
+    """Writes everything that trains in an adapted network to a directory that PEFT reads.
+
+    Nothing is replaced before all is written: an interrupted save leaves the previous one whole.
+    Other files in the directory stay.
+
+    Args:
+        network: adapted, not merged. Its attribute `adapter_extras` (parameter name -> first row),
+            where it has one, is honoured like `also`.
+        directory: is made where missing.
+        also: frozen tensors that travel too: parameter name -> first row to save (0: all), or names.
+
+    Raises:
+        ValueError: the network has no adapters, is merged, is on the meta device, or lacks a name.
+    """
+    adaptation = adaptation_of(network)
+    layers = adapted_layers(network)
+    _refuse_merged(network, "save_adapter")
+    if any(tensor.is_meta for tensor in network.parameters()):
+        raise ValueError("the network is on the meta device and has no values to save")
+    rows = _rows(network, also)
+    unread = [] if layers else ["everything: PEFT refuses a directory without an adapted layer"]
+    unread += [f"rows {first} and up of {name}" for name, first in rows.items()]
+    record = {
+        "format": FORMAT,
+        "selection": {part: rule.to_dict() for part, rule in adaptation.selection.items()},
+        "parts": {part: list(paths) for part, paths in adaptation.parts.items()},
+        "methods": {path: layer.method for path, layer in layers.items()},
+        "rows": rows,
+        "not_read_by_peft": unread,
+        "audit": adaptation.audit.to_dict(),
+    }
+    Saved(
+        config=write_config(network),
+        tensors={key: entry.value() for key, entry in contents(network).items()},
+        record=record,
+        rows={name: _slice(network, name, first).cpu().clone() for name, first in rows.items()},
+    ).write(Path(directory))
+
+
+def load_adapter(network: nn.Module, directory: str | Path) -> AdaptationAudit:
+    """Puts a saved adapter on a fresh network, or its values into one that carries the same adapters.
+
+    Reads what `save_adapter` wrote, and LoRA and DoRA directories written by PEFT. Every key is
+    audited both ways; when anything does not fit, the network is left as it was.
+
+    Args:
+        network: the base the adapter was made for.
+        directory: as above.
+
+    Raises:
+        FileNotFoundError: the directory or one of its files is missing.
+        ValueError: a damaged file, an option or key that this network has no place for, or one
+            that it needs and that is missing.
+    """
+    directory = Path(directory)
+    saved = read(directory)
+    check_readable(saved.config, str(directory / CONFIG))
+    if isinstance(getattr(network, "adaptation", None), Adaptation):
+        _refuse_merged(network, "load_adapter")
+        _fill(network, directory, saved)
+        return adaptation_of(network).audit
+    trained = {name: parameter.requires_grad for name, parameter in network.named_parameters()}
+    try:
+        if saved.record is None:
+            apply_adapters(network, read_selection_of(network, saved.config, saved.tensors, str(directory)))
+        else:
+            apply_adapters(network, saved.record["selection"], parts=saved.record["parts"])
+    except ValueError as error:
+        message = f"{directory} is an adapter of another network than this {type(network).__name__}: {error}"
+        raise ValueError(message) from error
+    try:
+        _fill(network, directory, saved)
+    except BaseException:
+        _strip(network, trained)
+        raise
+    return adaptation_of(network).audit
+
+
+@torch.no_grad()
+def _fill(network: nn.Module, directory: Path, saved: Saved) -> None:
+    """Copies every tensor into its place, after all of them were found to fit."""
+    entries = contents(network)
+    missing = [key for key in entries if key not in saved.tensors]
+    left = [key for key in saved.tensors if key not in entries]
+    if missing or left:
+        raise ValueError(
+            f"{directory / WEIGHTS} does not fit this {type(network).__name__}: "
+            f"missing {shorten(missing)}; left over {shorten(left)}"
+        )
+    for key, entry in entries.items():
+        found = tuple(saved.tensors[key].shape)
+        if found != entry.shape:
+            raise ValueError(
+                f"{directory / WEIGHTS}: {key} has shape {found}, this network needs {entry.shape}"
+            )
+    _check_layers(network, directory, saved)
+    named = (saved.record or {}).get("rows") or {}
+    slots = {name: _slice(network, name, first) for name, first in named.items()}
+    if set(slots) != set(saved.rows):
+        raise ValueError(f"{directory / ROWS} holds {shorten(saved.rows)}, {RECORD} names {shorten(slots)}")
+    for name, slot in slots.items():
+        if slot.shape != saved.rows[name].shape:
+            raise ValueError(
+                f"{directory / ROWS}: {name} has rows of shape {tuple(saved.rows[name].shape)}, this network "
+                f"{tuple(slot.shape)}; give it the same added tokens first"
+            )
+    for key, entry in entries.items():
+        if entry.tensor is not None:
+            entry.tensor.copy_(saved.tensors[key])
+    for name, slot in slots.items():
+        slot.copy_(saved.rows[name])
+
+
+def _check_layers(network: nn.Module, directory: Path, saved: Saved) -> None:
+    methods = (saved.record or {}).get("methods") or {}
+    for path, layer in adapted_layers(network).items():
+        told = methods.get(path, "dora" if saved.config.get("use_dora") else "lora")
+        if told != layer.method:
+            raise ValueError(f"{directory}: {path} is {told} there and {layer.method} in this network")
+        there = rank_and_alpha(saved.config, path)
+        here = getattr(layer, "rank", there[0]), getattr(layer, "alpha", there[1])
+        if there != here:
+            raise ValueError(
+                f"{directory}: {path} has rank {there[0]} and alpha {there[1]} there, "
+                f"rank {here[0]} and alpha {here[1]} in this network"
+            )
+
+
+def _refuse_merged(network: nn.Module, action: str) -> None:
+    if any(layer.merged for layer in adapted_layers(network).values()):
+        raise ValueError(f"the network is merged; call unmerge(network) before {action}")
+
+
+def _rows(network: nn.Module, also: Mapping[str, int] | Iterable[str]) -> dict[str, int]:
+    asked = dict(getattr(network, "adapter_extras", None) or {})
+    asked.update(also if isinstance(also, Mapping) else dict.fromkeys(also, 0))
+    trained = {name for row in adaptation_of(network).audit.rows for name in row.names}
+    for name, first in asked.items():
+        size = len(_slice(network, name, 0))
+        if not 0 <= first < size:
+            raise ValueError(
+                f"{name} has rows 0..{size - 1}; there is no row {first} to save with the adapter"
+            )
+    return {name: int(first) for name, first in asked.items() if name not in trained}
+
+
+def _slice(network: nn.Module, name: str, first: int) -> Tensor:
+    owner, _, leaf = name.rpartition(".")
+    try:
+        tensor = getattr(network.get_submodule(owner), leaf)
+    except AttributeError:
+        tensor = None
+    if not isinstance(tensor, Tensor):
+        raise ValueError(f"this {type(network).__name__} has no tensor {name!r} to travel with the adapter")
+    return tensor.detach()[first:]
+
+
+def _strip(network: nn.Module, trained: Mapping[str, bool]) -> None:
+    for path, layer in adapted_layers(network).items():
+        owner, _, leaf = path.rpartition(".")
+        setattr(network.get_submodule(owner), leaf, layer.base)
+    for name, parameter in network.named_parameters():
+        parameter.requires_grad_(trained[name])
+    del network.adaptation
