@@ -68,3 +68,9 @@ def test_a_log_without_any_of_the_columns_is_an_error(tmp_path):
     with pytest.raises(ValueError, match="no column 'step'"):
         write_curve(tmp_path / "metrics.csv", tmp_path / "curve.png", title="")
     assert not (tmp_path / "curve.png").exists()
+
+
+def test_the_score_of_one_group_or_a_loss_is_no_score_of_its_own(tmp_path):
+    (tmp_path / "metrics.csv").write_text("step,val/question_type/count,val/loss\n1,50,2.0\n")
+    with pytest.raises(ValueError, match="val/"):
+        write_curve(tmp_path / "metrics.csv", tmp_path / "curve.png", title="")

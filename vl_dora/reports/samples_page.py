@@ -85,7 +85,7 @@ def write_samples_page(
         path: the file to write.
         title: head of the page.
         limit: how many predictions are shown.
-        read_picture: gives the (height, width, 3) uint8 pixels of a picture; the files below `root` when None.
+        read_picture: gives the (height, width, 3) uint8 pixels of a picture; reads below `root` when None.
 
     Raises:
         ValueError: a prediction has no entry in `per_sample`.
