@@ -71,8 +71,10 @@ def _find_part(network: nn.Module, name: str, paths: Sequence[str]) -> Part:
             modules[path] = module
             local = path[len(root) :].lstrip(".") if root else path
             inside[path] = local or root.rpartition(".")[2]
+        held = {id(parameter) for parameter in parameters.values()}
         for path, parameter in known[root].named_parameters(prefix=root):
-            parameters[path] = parameter
+            if id(parameter) not in held:
+                parameters[path] = parameter
     return Part(name, modules, inside, parameters)
 
 

@@ -29,6 +29,8 @@ def without_autocast(tensor: Tensor) -> AbstractContextManager:
 
 def row_squares(weight: Tensor, dtype: torch.dtype) -> Tensor:
     """Squared L2 norm of every row of `weight`, (o,), accumulated in `dtype`."""
+    if weight.is_meta:  # the norm's own meta kernel imports for many seconds
+        return weight.new_empty(len(weight), dtype=dtype)
     return torch.linalg.vector_norm(weight.detach(), dim=1, dtype=dtype).square()
 
 
