@@ -224,6 +224,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="directory of the base")
     parser.add_argument("--samples", type=int, default=40_000, help="drawn samples to train on")
     parser.add_argument("--tower-samples", type=int, default=8_000, help="of these, pictures for the tower")
+    parser.add_argument("--held-out", type=int, default=500, help="samples to score with")
     parser.add_argument("--tower-steps", type=int, default=1500)
     parser.add_argument("--tower-lr", type=float, default=3e-3)
     parser.add_argument("--tower-from", help="take tower and tokenizer from this base, skip stage 1")
@@ -237,6 +238,7 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=128)
     parser.add_argument("--ffn", type=int, default=384)
     parser.add_argument("--layers", type=int, nargs=2, default=(3, 2), help="encoder and decoder layers")
+    parser.add_argument("--image-size", type=int, default=96, help="pixels; a token per 16 x 16 of them")
     parser.add_argument("--max-images", type=int, default=2)
     parser.add_argument("--words", type=Path, help="a text file whose words join the vocabulary")
     parser.add_argument("--min-count", type=int, default=1, help="rarer words are spelled in letters")
@@ -250,8 +252,8 @@ def main() -> None:
     torch.manual_seed(options.seed)
 
     started = time.time()
-    held_out = draw(options.world, options.seed + 10_000, 500, TinyTower.image_size)
-    few = draw(options.world, options.seed + 20_000, options.tower_samples, TinyTower.image_size)
+    held_out = draw(options.world, options.seed + 10_000, options.held_out, options.image_size)
+    few = draw(options.world, options.seed + 20_000, options.tower_samples, options.image_size)
     logger.info("%d samples drawn (%.0f s)", options.tower_samples, time.time() - started)
     if options.tower_from:
         tokenizer = load_tokenizer(options.tower_from)
@@ -272,7 +274,11 @@ def main() -> None:
         "dropout": 0.0,
         "init_std": 0.05,
     }
-    shape = {"feature_dim": tower.num_features, "num_visual_tokens": 36, "max_images": options.max_images}
+    shape = {
+        "feature_dim": tower.num_features,
+        "num_visual_tokens": (options.image_size // 16) ** 2,
+        "max_images": options.max_images,
+    }
     network = VLBart(text, vision=tower, **shape)
     if options.tower_from:
         donor = VLBart(_network_of(options.tower_from)["text"], vision=tower, **shape)
@@ -282,7 +288,7 @@ def main() -> None:
     tower.requires_grad_(False)
     logger.info("%d parameters", sum(p.numel() for p in network.parameters()))
 
-    material = draw(options.world, options.seed + 30_000, options.samples, TinyTower.image_size)
+    material = draw(options.world, options.seed + 30_000, options.samples, options.image_size)
     logger.info("%d samples drawn (%.0f s)", options.samples, time.time() - started)
     for part in (material, held_out):
         store_features(part, tower)
@@ -299,11 +305,12 @@ def main() -> None:
         logger.info("step %d held-out %s", step, scores)
         facts = {
             "network": {"text": text, **shape},
-            "image_size": TinyTower.image_size,
+            "image_size": options.image_size,
             "world": options.world,
             "command": "python " + " ".join(sys.argv),
             "step": step,
             "seconds": round(time.time() - started),
+            "seed": options.seed,
             "tower_scores": tower_scores,
             "scores": scores,
         }
