@@ -7,13 +7,14 @@ phrases are generated, after study of the training sentences only.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
 from data_modules.scenes import boxes_items, boxes_towers
-from data_modules.scenes.boxes_content import condition, weighted
-from data_modules.scenes.boxes_facts import CELL_CHANNELS, cells
+from data_modules.scenes.boxes_content import condition
+from data_modules.scenes.boxes_facts import CELL_CHANNELS, cells, facts
 from data_modules.scenes.boxes_meaning import Bank
 from data_modules.scenes.boxes_pictures import (
     COLOURS,
@@ -29,7 +30,7 @@ from data_modules.scenes.boxes_pictures import (
 from data_modules.scenes.boxes_words import Noun, Speaker, both, spoken
 from data_modules.scenes.drawn import Drawn
 
-__all__ = ["CELL_CHANNELS", "samples"]
+__all__ = ["CELL_CHANNELS", "Lesson", "fact_names", "lessons", "samples"]
 
 FAMILIES = 32
 Question = tuple[str, str, str]
@@ -38,28 +39,64 @@ YES = ("no", "yes")
 PLACES = ("first", "second", "third")
 
 
+@dataclass(frozen=True)
+class Lesson:
+    """Scenes of one kind, drawn and asked about together.
+
+    Args:
+        pixels: (S, 3, 100, 100, 3) uint8.
+        cells: (S, 3, 6, 6, C) bool, see CELL_CHANNELS.
+        facts: group -> (S, 3, number of facts) bool, see `fact_names`.
+        questions: for each scene its (kind, prompt, target) triples.
+    """
+
+    pixels: np.ndarray
+    cells: np.ndarray
+    facts: dict[str, np.ndarray]
+    questions: list[tuple[Question, ...]]
+
+
 def samples(seed: int, count: int) -> Iterator[Drawn]:
     """Samples of three boxes with about a dozen questions each.
 
-    Kinds of questions: `statement` (prompt `nlvr: ...`, target true or false, as the task asks), `boxes`
-    (of which boxes a condition is true: three times yes or no), `count` (how many in each box), `caption`.
+    Kinds of questions: `towers` and `items` (statements: prompt `nlvr: ...`, target true or false, as the
+    task asks), `boxes` (of which boxes a condition is true: three times yes or no), `count` (how many in
+    each box), `caption`.
 
     Args:
         seed: same seed, same samples.
         count: how many.
     """
-    rng = np.random.RandomState(seed)
+    order = np.random.RandomState([seed, 1])
     ready: list[Drawn] = []
+    drawn = lessons(seed)
     for _ in range(count):
         if not ready:
-            for drawing in (towers, scattered):
-                ready += _family_samples(rng, drawing)
-            rng.shuffle(order := np.arange(len(ready)))
-            ready = [ready[i] for i in order]
+            pair = [next(drawn), next(drawn)]
+            ready = [
+                Drawn(*sample)
+                for lesson in pair
+                for sample in zip(lesson.pixels, lesson.cells, lesson.questions, strict=True)
+            ]
+            ready = [ready[i] for i in order.permutation(len(ready))]
         yield ready.pop()
 
 
-def _family_samples(rng: np.random.RandomState, drawing) -> list[Drawn]:
+def lessons(seed: int) -> Iterator[Lesson]:
+    """Endlessly: a lesson of towers, a lesson of strewn boxes; same seed, same lessons."""
+    rng = np.random.RandomState(seed)
+    while True:
+        yield _lesson(rng, towers)
+        yield _lesson(rng, scattered)
+
+
+def fact_names() -> dict[str, list[str]]:
+    """Group -> names of the facts of a `Lesson`, in their order."""
+    bank = Bank([towers(np.random.RandomState(0))])
+    return {group: names for group, (names, _) in facts(bank).items()}
+
+
+def _lesson(rng: np.random.RandomState, drawing: Callable[[np.random.RandomState], Scene]) -> Lesson:
     bank = Bank(families(rng, drawing))
     speaker = Speaker(rng, bank.scenes[0])
     asked: Asked = [[] for _ in bank.scenes]
@@ -67,30 +104,37 @@ def _family_samples(rng: np.random.RandomState, drawing) -> list[Drawn]:
         _ask_statement(speaker, bank, asked)
     for number, scene in enumerate(bank.scenes):
         speaker.look(scene)
-        _ask_boxes(speaker, bank, number, asked)
-        _ask_boxes(speaker, bank, number, asked)
-        _ask_count(speaker, bank, number, asked)
-        _ask_count(speaker, bank, number, asked)
-        place = speaker.below(3)
-        asked[number].append(("caption", f"caption: {PLACES[place]} box", caption(scene[place])))
-    labels = cells(bank)
-    return [Drawn(paint(scene), labels[i], tuple(asked[i])) for i, scene in enumerate(bank.scenes)]
+        for _ in range(2):
+            _ask_boxes(speaker, bank, number, asked)
+            _ask_count(speaker, bank, number, asked)
+        if speaker.chance(50):
+            place = speaker.below(3)
+            asked[number].append(("caption", f"caption: {PLACES[place]} box", caption(scene[place])))
+    return Lesson(
+        pixels=np.stack([paint(scene) for scene in bank.scenes]),
+        cells=cells(bank),
+        facts={group: told for group, (_, told) in facts(bank).items()},
+        questions=[tuple(questions) for questions in asked],
+    )
 
 
-def families(rng: np.random.RandomState, drawing) -> list[Scene]:
+def families(rng: np.random.RandomState, drawing: Callable[[np.random.RandomState], Scene]) -> list[Scene]:
     """Scenes of one kind; number i + FAMILIES is number i with one thing changed, or two."""
     scenes = [drawing(rng) for _ in range(FAMILIES)]
     return scenes + [change(rng, change(rng, s) if rng.randint(3) == 0 else s) for s in scenes]
 
 
-def _ask_statement(speaker: Speaker, bank: Bank, asked: Asked) -> None:
-    """One statement, asked of a scene of which it is true and of another of which it is false."""
+def ask(speaker: Speaker, bank: Bank) -> tuple[str, tuple[int, int]] | None:
+    """A statement, and which scene of the bank it is true of and which other it is false of.
+
+    None when the statement drawn is true, or false, of every scene.
+    """
     speaker.look(bank.scenes[speaker.below(len(bank.scenes))])
     text, truth = (boxes_towers if bank.towers else boxes_items).statement(speaker)
     true = truth(bank)
     yes, no = np.nonzero(true)[0], np.nonzero(~true)[0]
     if not len(yes) or not len(no):
-        return
+        return None
     split = np.nonzero(true[:FAMILIES] != true[FAMILIES:])[0]
     if len(split) and speaker.chance(60):
         family = int(split[speaker.below(len(split))])
@@ -98,10 +142,17 @@ def _ask_statement(speaker: Speaker, bank: Bank, asked: Asked) -> None:
         pair = (one, other) if true[one] else (other, one)
     else:
         pair = int(yes[speaker.below(len(yes))]), int(no[speaker.below(len(no))])
-    stop = speaker.say("||.|.| .") if speaker.chance(80) else ""
-    text = " ".join(text.replace(",", " , ").split()) + (" ." if stop else "")
-    asked[pair[0]].append(("statement", f"nlvr: {text}", "true"))
-    asked[pair[1]].append(("statement", f"nlvr: {text}", "false"))
+    text = " ".join(text.replace(",", " , ").split())
+    return (f"{text} ." if speaker.chance(40) else text), pair
+
+
+def _ask_statement(speaker: Speaker, bank: Bank, asked: Asked) -> None:
+    found = ask(speaker, bank)
+    if found is not None:
+        text, (true, false) = found
+        kind = "towers" if bank.towers else "items"
+        asked[true].append((kind, f"nlvr: {text}", "true"))
+        asked[false].append((kind, f"nlvr: {text}", "false"))
 
 
 def _ask_boxes(speaker: Speaker, bank: Bank, number: int, asked: Asked) -> None:

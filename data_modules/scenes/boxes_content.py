@@ -53,6 +53,12 @@ def total(speaker: Speaker) -> tuple[str, Things, int]:
     amount = speaker.amount(len(speaker.box), article=False)
     item = speaker.say("item|item|item|object|object|shape|thing")
     noun = Noun(item, item + "s", everything)
+    if speaker.chance(3):
+        return f"{speaker.say('single|a single')} {item}", lambda bank: bank.height == 1, len(speaker.box)
+    if speaker.chance(4):
+        most = max(1, len(speaker.box))
+        text = f"{speaker.numeral(most)} {item}{'s' * (most > 1)} at most"
+        return text, lambda bank: bank.height <= most, len(speaker.box)
     return noun.after(amount), per_box(everything, amount.test), len(speaker.box)
 
 
@@ -255,6 +261,61 @@ def _related(relation: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.
     return (relation & first[..., :, None] & second[..., None, :]).any((-1, -2))
 
 
+def bare(speaker: Speaker) -> Condition:
+    """Blue triangles; black square and blue circle; a yellow circle and square: articles left out."""
+    first, second = speaker.noun(), speaker.noun()
+    draw = speaker.below(100)
+    if draw < 40:
+        return first.many, lambda bank: first.things(bank).any(-1)
+    if draw < 70:
+        text = f"{first.one} and {second.one}"
+        text = speaker.say(
+            f"{text}|{first.many} and {second.many}|a {text}|only {text}|only {first.many} and {second.many}"
+        )
+        if text.startswith("only"):
+            return (
+                text,
+                lambda bank: (
+                    ((first.things(bank) | second.things(bank)) == bank.there).all(-1)
+                    & first.things(bank).any(-1)
+                    & second.things(bank).any(-1)
+                ),
+            )
+        return text, lambda bank: first.things(bank).any(-1) & second.things(bank).any(-1)
+    lots = speaker.say("a lot of|many|multiple")
+    least = 2 if lots == "multiple" else 3
+    return (
+        f"a {first.one} and {lots} {second.many}",
+        lambda bank: first.things(bank).any(-1) & (second.things(bank).sum(-1) >= least),
+    )
+
+
+def mixed(speaker: Speaker) -> Condition:
+    """Items of three different colors and only one blue circle; only black items and a triangle touching the wall."""
+    first = speaker.pick((colours_of, colours_of, only_colours, lambda s: total(s)[:2]))(speaker)
+    second = some(speaker)
+    return f"{first[0]} and {second[0]}", lambda bank: first[1](bank) & second[1](bank)
+
+
+def relative(speaker: Speaker) -> Condition:
+    """Exactly two objects which are black; two objects touching the base which are not yellow."""
+    noun = speaker.noun(shape=speaker.chance(30))
+    negative = speaker.chance(20)
+    item = speaker.say("object|item|object")
+    where, there = speaker.touching(negative=False) if speaker.chance(35) else ("", everything)
+
+    def things(bank: Bank) -> np.ndarray:
+        fits = noun.things(bank)
+        return there(bank) & ((bank.there & ~fits) if negative else fits)
+
+    amount = speaker.amount(int(things(Bank([(speaker.box, (), ())]))[0, 0].sum()))
+    plain = noun.one.endswith(("item", "object", "thing", "shape", "figure"))
+    what = noun.one.rsplit(" ", 1)[0] if plain else noun.many if amount.plural else f"a {noun.one}"
+    be = "are" if amount.plural else "is"
+    text = f"{amount.text} {item}{'s' * amount.plural} {where} {speaker.say('which|that')} {be}"
+    return f"{text} {'not' if negative else ''} {what}", per_box(things, amount.test)
+
+
 CONDITIONS: tuple[tuple[int, Callable[[Speaker], Condition]], ...] = (
     (30, some),
     (22, several),
@@ -267,6 +328,9 @@ CONDITIONS: tuple[tuple[int, Callable[[Speaker], Condition]], ...] = (
     (4, two_hues),
     (2, alike),
     (4, pair),
+    (4, bare),
+    (5, mixed),
+    (4, relative),
 )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from data_modules.scenes.boxes_content import condition, weighted
-from data_modules.scenes.boxes_meaning import Bank, SLOTS, Truth
+from data_modules.scenes.boxes_meaning import Bank, Truth
 from data_modules.scenes.boxes_words import Noun, Speaker, both, overall, per_box, spoken
 
 Statement = tuple[str, Truth]
@@ -14,6 +14,15 @@ Statement = tuple[str, Truth]
 def counted(speaker: Speaker) -> Statement:
     """There are exactly two yellow circles touching the base."""
     noun = speaker.noun(plain=True)
+    if speaker.chance(6):
+        other = speaker.noun()
+        more = [speaker.amount(int(n.things(Bank([speaker.scene])).sum())) for n in (noun, other)]
+        one, two = (overall(n.things, a.test) for n, a in zip((noun, other), more, strict=True))
+        be = "are" if more[0].plural else "is"
+        return (
+            f"there {be} {noun.after(more[0])} and {other.after(more[1])}",
+            lambda bank: one(bank) & two(bank),
+        )
     if speaker.chance(58):
         where, there = speaker.touching()
         noun = Noun(f"{noun.one} {where}", f"{noun.many} {where}", both(noun.things, there))
@@ -92,6 +101,8 @@ def which(speaker: Speaker, text: str, boxes: Truth, *, name: str | None = None)
     grey = name is None and speaker.chance(25)
     one = name or speaker.say("grey box|grey box|grey square|gray box|grey box|square" if grey else "box")
     many = one + ("es" if one.endswith("x") else "s")
+    if speaker.chance(3):
+        text += " each" if speaker.chance(40) else " in it"
     holds = speaker.say(
         "with|with|with|with|that has|which has|having|containing|that contains|which contains|where there is|"
         "with|with|with|with|with"
@@ -217,6 +228,3 @@ def statement(speaker: Speaker) -> Statement:
     """Any statement about strewn boxes."""
     text, truth = weighted(speaker, RULES)(speaker)
     return spoken(text), truth
-
-
-assert SLOTS == 8

@@ -126,6 +126,18 @@ def side_by_side(pixels: np.ndarray) -> np.ndarray:
     return whole
 
 
+def described(scene: Scene) -> list[list[dict[str, int | str]]]:
+    """The official `structured_rep`: for every box its things by type, colour, place and size."""
+    names = ("Black", "#0099ff", "Yellow")
+    return [
+        [
+            {"y_loc": t.y, "type": SHAPES[t.shape], "color": names[t.colour], "x_loc": t.x, "size": t.size}
+            for t in box
+        ]
+        for box in scene
+    ]
+
+
 def towers(rng: np.random.RandomState) -> Scene:
     """Three towers of one to four blocks each, colours drawn at random."""
     scene = []

@@ -89,9 +89,12 @@ def hued(speaker: Speaker) -> Condition:
         amount = speaker.amount(sum(t.colour == c for t in speaker.box), none=True)
         texts.append(f"{amount.text} {speaker.hue(c)} {what}{'s' * amount.plural}")
         tests.append((kind(c), amount.test))
-    only = speaker.chance(5) and len(texts) == 1
+    if len(colours) == 1 and speaker.chance(12):
+        hue = speaker.hue(colours[0])
+        return speaker.say(f"{hue} {what}s|{hue} {what}|{hue} {what}s"), lambda bank: (
+            bank.colour == colours[0]
+        ).any(-1)
     text = " , ".join(texts[:-1]) + (" and " if len(texts) > 1 else "") + texts[-1]
-    del only
     return text, lambda bank: np.logical_and.reduce([test(k(bank).sum(-1)) for k, test in tests])
 
 
@@ -234,8 +237,19 @@ def sized(speaker: Speaker) -> Condition:
     """Four blocks having a yellow block at the base; only one block and the color is yellow."""
     count, size = number(speaker)
     draw = speaker.below(100)
+    if draw < 4:
+        text, boxes = end(speaker)
+        return (
+            f"{count} {speaker.say('not having|but not|without')} {text}",
+            lambda bank: size(bank) & ~boxes(bank),
+        )
+    if draw < 10:
+        low, high = speaker.colour(), speaker.colour()
+        b, t = at(low, _base), at(high, _top)
+        text = f"{count} {speaker.say('where|and')} the base is {speaker.hue(low)} and the top is {speaker.hue(high)}"
+        return text, lambda bank: size(bank) & b(bank) & t(bank)
     if draw < 60:
-        text, boxes = speaker.pick((end, end, stacked, hued, placed, only_hues))(speaker)
+        text, boxes = speaker.pick((end, end, stacked, hued, placed, only_hues, varied, ends))(speaker)
         link = speaker.say("having|with|and|having|with|that has|which has|including")
         return f"{count} {link} {text}", lambda bank: size(bank) & boxes(bank)
     colour = speaker.colour()
@@ -281,6 +295,12 @@ def which_are(speaker: Speaker) -> Condition:
     return text, lambda bank: size(bank) & amount.test((bank.colour == colour).sum(-1))
 
 
+def doubled(speaker: Speaker) -> Condition:
+    """A black block above a black block and a blue block at the base."""
+    one, two = speaker.pick((stacked, end, hued))(speaker), speaker.pick((end, placed, stacked))(speaker)
+    return f"{one[0]} {speaker.say('and|and|but|with')} {two[0]}", lambda bank: one[1](bank) & two[1](bank)
+
+
 CONDITIONS: tuple[tuple[int, Callable[[Speaker], Condition]], ...] = (
     (30, end),
     (3, ends),
@@ -293,6 +313,7 @@ CONDITIONS: tuple[tuple[int, Callable[[Speaker], Condition]], ...] = (
     (5, placed),
     (10, sized),
     (3, which_are),
+    (5, doubled),
 )
 
 
@@ -338,6 +359,9 @@ def part_of(speaker: Speaker) -> Statement:
 def over(speaker: Speaker) -> Statement:
     """There is a yellow block on a black block."""
     text, towers = stacked(speaker) if speaker.chance(85) else together(speaker)
+    if text.startswith("a ") and speaker.chance(6):
+        word = speaker.say("exactly one|only one|exactly 1|only 1")
+        return f"there is {word} {text[2:]}", lambda bank: towers(bank).sum(-1) == 1
     no = text.startswith("a ") and speaker.chance(10)
     if no:
         return f"there is no {text[2:]}", lambda bank: ~towers(bank).any(-1)
@@ -382,6 +406,9 @@ def plain_tower(speaker: Speaker) -> Statement:
     head = speaker.say("there is a|there is a|there is at least one|there is one")
     if speaker.chance(60):
         whole = lambda bank: ((bank.colour == colour) == bank.there).all(-1)  # noqa: E731
+        if speaker.chance(12):
+            words = speaker.say("one of the three towers is|one of the towers is|one tower is|a tower is")
+            return f"{words} {speaker.hue(colour)}", lambda bank: whole(bank).any(-1)
         if speaker.chance(40):
             return f"{head} {speaker.hue(colour)} tower", lambda bank: whole(bank).any(-1)
         link = speaker.say("with|with|that has|which has")

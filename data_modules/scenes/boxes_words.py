@@ -99,7 +99,7 @@ class Speaker:
         draw = self.below(100)
         if none and draw < 5:
             return Amount("no", self.chance(20), lambda k: k == 0)
-        if article and (n == 1 or self.chance(15)) and draw < 55:
+        if article and (n == 1 or self.chance(15)) and draw < 33:
             return Amount("a", False, lambda k: k >= 1)
         if draw < 45:
             return Amount(self.numeral(n), n > 1, lambda k: k == n)
@@ -108,7 +108,7 @@ class Speaker:
         if draw < 72:
             return Amount(f"{self.say('only|only|only|just')} {self.numeral(n)}", n > 1, lambda k: k == n)
         if draw < 90:
-            words = self.say("at least|at least|at least|at least|at least|atleast|at lest|at leats|minimum")
+            words = self.say("at least|" * 16 + "atleast|atleast|t least|at lest|at leats|minimum")
             return Amount(f"{words} {self.numeral(n)}", n > 1, lambda k: k >= n)
         if draw < 94:
             words = self.say("at most|at most|maximum|not more than")
