@@ -76,12 +76,14 @@ def colours_of(speaker: Speaker) -> Condition:
         words = speaker.say("of the same %|of same %|of one %|of only one %|of a single %|in the same %")
     elif number == 2:
         words = speaker.say(
-            "of 2 different %s|of two different %s|of only 2 different %s|of two %s|of 2 different %|of two %|"
+            "of 2 different %s|of two different %s|of only 2 different %s|of two %s|of 2 different %|"
+            "of two %|"
             "with 2 different %s|in two different %s|of exactly two %s|of 2 %s"
         )
     else:
         words = speaker.say(
-            "of all 3 different %s|of all three %s|of 3 different %s|of three different %s|of all 3 %s|of all %s|"
+            "of all 3 different %s|of all three %s|of 3 different %s|of three different %s|of all 3 %s|"
+            "of all %s|"
             "of all the %s|of different %|with 3 different %s|of three %s|of all three different %s"
         )
     words = words.replace("%s", speaker.colors()).replace("%", speaker.color())
@@ -101,7 +103,8 @@ def only_colours(speaker: Speaker) -> Condition:
     if draw < 60:
         text = speaker.say(
             f"only {one} and {two} {items}|only {one} and {two} {items}|only {one} and {two} {items} in it|"
-            f"{items} of only {one} and {two} {speaker.color()}|only {items} of {one} and {two} {speaker.color()}|"
+            f"{items} of only {one} and {two} {speaker.color()}|"
+            f"only {items} of {one} and {two} {speaker.color()}|"
             f"{items} of {one} and {two} {speaker.color()} only|{one} and {two} {items} only"
         )
         meaning = _exactly_colours(first, second)
@@ -173,15 +176,22 @@ def single(speaker: Speaker) -> Condition:
     noun = speaker.noun()
     plain = noun.one.endswith(("item", "object", "thing", "shape", "figure"))
     what = noun.one.rsplit(" ", 1)[0] if plain else (f"a {noun.one}" if number == 1 else noun.many)
-    count = f"{speaker.say('only|only|exactly||just')} {speaker.numeral(number)} {speaker.say('item|object') + 's' * (number > 1)}"
+    count = (
+        f"{speaker.say('only|only|exactly||just')} {speaker.numeral(number)} "
+        f"{speaker.say('item|object') + 's' * (number > 1)}"
+    )
     negative = speaker.chance(30)
     no = "not " if negative else ""
     be, they, all_ = ("is", "it", "") if number == 1 else ("are", "they", speaker.say("|both|all"))
     text = speaker.say(
-        f"{count} that {be} {no}{what}|{count} which {be} {no}{what}|{count} and {they} {be} {no}{all_} {what}|"
+        f"{count} that {be} {no}{what}|{count} which {be} {no}{what}|"
+        f"{count} and {they} {be} {no}{all_} {what}|"
         f"{count} that {be} {no}{what}|{count} and the color {be} {no}{what}"
         if plain
-        else f"{count} that {be} {no}{what}|{count} which {be} {no}{what}|{count} and {they} {be} {no}{all_} {what}"
+        else (
+            f"{count} that {be} {no}{what}|{count} which {be} {no}{what}|"
+            f"{count} and {they} {be} {no}{all_} {what}"
+        )
     )
 
     def boxes(bank: Bank) -> np.ndarray:
@@ -237,7 +247,10 @@ def pair(speaker: Speaker) -> Condition:
     draw = speaker.below(100)
     if draw < 40:
         where, there = speaker.touching(negative=False)
-        text = f"a {first.one} {where} and a {second.one} {speaker.say('on top of it|above it|on top|right on top of it')}"
+        text = (
+            f"a {first.one} {where} and a {second.one} "
+            f"{speaker.say('on top of it|above it|on top|right on top of it')}"
+        )
         lower = both(first.things, there)
         return text, lambda bank: _related(bank.above, second.things(bank), lower(bank))
     if draw < 75:
@@ -291,7 +304,7 @@ def bare(speaker: Speaker) -> Condition:
 
 
 def mixed(speaker: Speaker) -> Condition:
-    """Items of three different colors and only one blue circle; only black items and a triangle touching the wall."""
+    """Items of three different colors and only one blue circle; only black items and a triangle."""
     first = speaker.pick((colours_of, colours_of, only_colours, lambda s: total(s)[:2]))(speaker)
     second = some(speaker)
     return f"{first[0]} and {second[0]}", lambda bank: first[1](bank) & second[1](bank)

@@ -81,7 +81,8 @@ def shared(speaker: Speaker) -> Statement:
     what = noun.after(amount)
     box = speaker.say("box|box|box|grey box|grey square|square")
     text = speaker.say(
-        f"each {box} has {what}|each {box} contains {what}|every {box} has {what}|all the {box}es have {what}|"
+        f"each {box} has {what}|each {box} contains {what}|every {box} has {what}|"
+        f"all the {box}es have {what}|"
         f"all {box}es have {what}|there {'are' if amount.plural else 'is'} {what} in each {box}|"
         f"there {'are' if amount.plural else 'is'} {what} in every {box}|all the {box}es contain {what}|"
         f"there {'are' if amount.plural else 'is'} {what} in each {box}|each {box} has {what}"
@@ -104,7 +105,8 @@ def which(speaker: Speaker, text: str, boxes: Truth, *, name: str | None = None)
     if speaker.chance(3):
         text += " each" if speaker.chance(40) else " in it"
     holds = speaker.say(
-        "with|with|with|with|that has|which has|having|containing|that contains|which contains|where there is|"
+        "with|with|with|with|that has|which has|having|containing|that contains|which contains|"
+        "where there is|"
         "with|with|with|with|with"
     )
     has = speaker.say("has|has|contains")
@@ -112,7 +114,8 @@ def which(speaker: Speaker, text: str, boxes: Truth, *, name: str | None = None)
     some = lambda bank: boxes(bank).any(-1)  # noqa: E731
     if draw < 52:
         head = speaker.say(
-            "there is a|there is a|there is a|there is a|there is 1|there is one|there is at least one|there is at least 1|"
+            "there is a|there is a|there is a|there is a|there is 1|there is one|there is at least one|"
+            "there is at least 1|"
             "there is as|there isa|there is"
         )
         if head in ("there is 1", "there is one") and speaker.chance(0):
@@ -120,7 +123,8 @@ def which(speaker: Speaker, text: str, boxes: Truth, *, name: str | None = None)
         return f"{head} {one} {holds} {text}", some
     if draw < 68:
         head = speaker.say(
-            f"one of the {one}|one of the {one}|one of the {many}|at least one of the {many}|at least one {one}|"
+            f"one of the {one}|one of the {one}|one of the {many}|at least one of the {many}|"
+            f"at least one {one}|"
             f"one {one}|one of the {one}|a {one}|one {one}|at least one of the {one}|one of the three {many}"
         )
         return f"{head} {has} {text}", some
@@ -199,7 +203,8 @@ def compared(speaker: Speaker) -> Statement:
             return (n[:, 0] == n[:, 1]) | (n[:, 1] == n[:, 2])
 
         return (
-            f"there are {speaker.say('|at least')} {number} {many} {word} {speaker.say('the|')} same number of {name}",
+            f"there are {speaker.say('|at least')} {number} {many} {word} {speaker.say('the|')} same "
+            f"number of {name}",
             two_alike,
         )
     if draw == 1:
@@ -211,7 +216,11 @@ def compared(speaker: Speaker) -> Statement:
     least = speaker.chance(50)
     one = speaker.noun()
     amount = speaker.amount(1)
-    head = f"the {speaker.say('grey box|box')} with {speaker.say('the|')} {speaker.say('least|fewest') if least else speaker.say('most|maximum')} number of {speaker.say('items|objects|object')}"
+    head = (
+        f"the {speaker.say('grey box|box')} with {speaker.say('the|')} "
+        f"{speaker.say('least|fewest') if least else speaker.say('most|maximum')} number of "
+        f"{speaker.say('items|objects|object')}"
+    )
 
     def extreme(bank: Bank) -> np.ndarray:
         height = bank.height

@@ -180,9 +180,11 @@ class Speaker:
         if place < 55:
             where, things = (
                 self.say(
-                    "the wall|the wall|the edge|the edge|the edge|any edge|an edge|the side|a wall|any wall|the edges|"
+                    "the wall|the wall|the edge|the edge|the edge|any edge|an edge|the side|a wall|"
+                    "any wall|the edges|"
                     "a side|any side|the walls|the wall of the box|the edge of the box|the side of the box|"
-                    "a wall of a box|the edge of a box|the edge of the square|the border|the sides of the box|"
+                    "a wall of a box|the edge of a box|the edge of the square|the border|"
+                    "the sides of the box|"
                     "at least one wall|the wall with its side"
                 ),
                 lambda bank: bank.wall,
@@ -190,22 +192,26 @@ class Speaker:
         elif place < 75:
             where, things = (
                 self.say(
-                    "the base|the base|the bottom|the bottom of a box|the bottom of a box|the bottom of the box|"
-                    "the bottom base|the floor|the bottom wall|the bottom edge|bottom of a box|the base of the box"
+                    "the base|the base|the bottom|the bottom of a box|the bottom of a box|"
+                    "the bottom of the box|"
+                    "the bottom base|the floor|the bottom wall|the bottom edge|bottom of a box|"
+                    "the base of the box"
                 ),
                 lambda bank: bank.floor,
             )
         elif place < 86:
             where, things = (
                 self.say(
-                    "a corner|a corner|the corner|a corner of a box|the corner of the box|any corner|a corner of the box"
+                    "a corner|a corner|the corner|a corner of a box|the corner of the box|any corner|"
+                    "a corner of the box"
                 ),
                 lambda bank: bank.corner,
             )
         elif place < 92:
             where, things = (
                 self.say(
-                    "right wall of a box|the right wall|right wall of a box|the right side|the right edge|right side"
+                    "right wall of a box|the right wall|right wall of a box|the right side|"
+                    "the right edge|right side"
                 ),
                 lambda bank: bank.right,
             )
@@ -217,7 +223,8 @@ class Speaker:
         elif place < 98:
             where, things = (
                 self.say(
-                    "the roof of a box|the top of a box|the roof|the top wall|the top edge|the ceiling|the top of the box"
+                    "the roof of a box|the top of a box|the roof|the top wall|the top edge|the ceiling|"
+                    "the top of the box"
                 ),
                 lambda bank: bank.roof,
             )
@@ -235,7 +242,8 @@ class Speaker:
                 (lambda bank: bank.floor & bank.right) if side else (lambda bank: bank.corner & bank.left)
             )
         verb = self.say(
-            "touching|touching|touching|touching|closely touching|closely touching|attached to|in contact with"
+            "touching|touching|touching|touching|closely touching|closely touching|attached to|"
+            "in contact with"
         )
         if negative and self.chance(25):
             return f"{self.say('not|not|not|not|that is not')} {verb} {where}", lambda bank: ~things(bank)

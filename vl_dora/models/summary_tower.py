@@ -30,7 +30,9 @@ class SummaryTower(nn.Module):
         self.num_tokens, self.num_features = num_tokens, num_features
         self.grid = TinyTower(num_features)
         self.place = nn.Parameter(torch.randn(36, num_features) * 0.1)
-        self.cell = nn.Sequential(nn.Linear(num_features, width), nn.GELU(), nn.Linear(width, width), nn.GELU())
+        self.cell = nn.Sequential(
+            nn.Linear(num_features, width), nn.GELU(), nn.Linear(width, width), nn.GELU()
+        )
         self.picture = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU())
         self.tokens = nn.Linear(2 * width, num_tokens * num_features)
 
