@@ -72,7 +72,7 @@ def apply_adapters(
         for parameter in parameters:
             parameter.requires_grad_(True)
     audit = _audit(network, trained, layers, found, default_lr)
-    network.adaptation = Adaptation(rules, paths, audit)
+    object.__setattr__(network, "adaptation", Adaptation(rules, paths, audit))
     return audit
 
 

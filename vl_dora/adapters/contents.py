@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -112,10 +113,10 @@ def _layer_entries(prefix: str, layer: AdaptedLinear, rescaled: bool) -> dict[st
     down, up = getattr(layer, "lora_a", None), getattr(layer, "lora_b", None)
     magnitude = getattr(layer, "magnitude", None)
     entries = {}
-    if down is None:
+    if down is None or up is None:
         shapes = (FILLER_RANK, layer.in_features), (layer.out_features, FILLER_RANK)
         for ending, shape in zip((LOW_RANK_A, LOW_RANK_B), shapes, strict=True):
-            entries[prefix + ending] = Entry(shape, None, lambda shape=shape: torch.zeros(shape))
+            entries[prefix + ending] = Entry(shape, None, partial(torch.zeros, shape))
     else:
         entries[prefix + LOW_RANK_A] = _entry(down)
         entries[prefix + LOW_RANK_B] = _entry(up)

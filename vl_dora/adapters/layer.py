@@ -26,6 +26,8 @@ class AdaptedLinear(nn.Module):
     """
 
     method: str
+    base: nn.Linear
+    _unmerged: Tensor | None
 
     def __init__(self, base: nn.Linear) -> None:
         super().__init__()
@@ -41,12 +43,12 @@ class AdaptedLinear(nn.Module):
         return torch.promote_types(self.base.weight.dtype, torch.float32)
 
     @property
-    def weight(self) -> nn.Parameter:
+    def weight(self) -> Tensor:
         """The base weight (o, i); other code reads device and dtype from it."""
         return self.base.weight
 
     @property
-    def bias(self) -> nn.Parameter | None:
+    def bias(self) -> Tensor | None:
         """The base bias (o,), or None."""
         return self.base.bias
 
@@ -79,9 +81,10 @@ class AdaptedLinear(nn.Module):
     @torch.no_grad()
     def unmerge(self) -> None:
         """Puts the original base weight back, bit for bit."""
-        if not self.merged:
+        original = self._unmerged
+        if original is None:
             raise ValueError(f"this {type(self).__name__} is not merged; there is nothing to undo")
-        self.base.weight.data = self._unmerged
+        self.base.weight.data = original
         self._unmerged = None
 
     def _merged_forward(self, x: Tensor) -> Tensor:

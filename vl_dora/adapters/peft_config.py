@@ -11,7 +11,9 @@ from torch import nn
 
 from vl_dora.adapters.apply import adapted_layers, normal_parts
 from vl_dora.adapters.contents import FILLER_RANK, LOW_RANK_A, PREFIX, whole_modules
+from vl_dora.adapters.dora import DoRALinear
 from vl_dora.adapters.layer import AdaptedLinear
+from vl_dora.adapters.lora import LoRALinear
 from vl_dora.adapters.matching import Part, match, shorten, split_parts
 
 # Options that change what the tensors mean, and the values under which this room reads them right.
@@ -39,7 +41,7 @@ def write_config(network: nn.Module) -> dict[str, Any]:
     layers = adapted_layers(network)
     shape = {path: _rank_and_alpha(layer) for path, layer in layers.items()}
     common = Counter(shape.values()).most_common(1)[0][0] if shape else (8, 8)
-    dropouts = {layer.dropout.p for layer in layers.values() if hasattr(layer, "dropout")}
+    dropouts = {layer.dropout.p for layer in layers.values() if isinstance(layer, LoRALinear | DoRALinear)}
     base = getattr(getattr(network, "config", None), "name_or_path", None)
     return {
         "peft_type": "LORA",

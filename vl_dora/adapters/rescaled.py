@@ -23,7 +23,8 @@ class RescaledLinear(AdaptedLinear):
         super().__init__(base)
         self._squares_of: tuple | None = None
         self.register_buffer("_squares", None, persistent=False)
-        self.magnitude = nn.Parameter(self.base_squares().sqrt().clone())
+        squares = self.base_squares()
+        self.magnitude = nn.Parameter(squares if squares.is_meta else squares.sqrt())
 
     def base_squares(self) -> Tensor:
         """||W||^2 per row, (o,), in `wide`: computed once, and again whenever W has changed."""

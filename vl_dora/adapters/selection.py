@@ -13,7 +13,7 @@ A part that is not named is frozen.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -23,7 +23,7 @@ from vl_dora.adapters.lora import LoRALinear
 from vl_dora.adapters.magnitude import MagnitudeLinear
 
 # Method words that adapt a layer, and the class that does it.
-LAYERS: dict[str, type[AdaptedLinear]] = {
+LAYERS: dict[str, Callable[..., AdaptedLinear]] = {
     "lora": LoRALinear,
     "dora": DoRALinear,
     "magnitude": MagnitudeLinear,
