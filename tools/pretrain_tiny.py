@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from write_model_card import write_card
 
 from vl_dora.batch import Batch, Example
-from vl_dora.models.base import load_base, load_tokenizer, save_base
+from vl_dora.models.base import NETWORK_FILE, load_base, load_tokenizer, save_base
 from vl_dora.models.tiny_tokenizer import build_tokenizer
 from vl_dora.models.vision import TinyTower
 from vl_dora.models.vl_bart import VLBart
@@ -120,6 +120,25 @@ def tokenize(material: Material, tokenizer, long: int) -> None:
     material.buckets = dict(buckets)
 
 
+@torch.no_grad()
+def order_by_place(network: VLBart, seed: int) -> None:
+    """Starts the visual order embedding as row + column: smooth in both, so neighbours are alike.
+
+    From small random rows, places are learned last and slowly. Cosines of 1 to 4 half waves over
+    the grid's rows and columns are mixed at random into the width, with unit variance.
+    """
+    side = int(network.num_visual_tokens**0.5)
+    steps = (torch.arange(side) + 0.5) / side
+    waves = torch.stack([torch.cos(torch.pi * k * steps) for k in range(1, 5)], dim=1)
+    generator = torch.Generator().manual_seed(seed)
+    table = network.bart.model.shared.weight
+    rows, columns = (
+        waves @ torch.randn(4, table.shape[1], generator=generator) / 2 for _ in ("rows", "columns")
+    )
+    places = (rows[:, None] + columns[None]).flatten(0, 1)
+    table[-side * side :] = places.flip(0).to(table)
+
+
 def batch_of(items: list[tuple[int, list[int], list[int]]], features: Tensor) -> Batch:
     """Pads prompts with the padding id 1, targets with -100; every sample weighs the same."""
 
@@ -174,9 +193,12 @@ def train_network(network: VLBart, material: Material, options: argparse.Namespa
         losses.append(loss.item())
         if step % 100 == 0:
             logger.info("step %d loss %.4f (%.0f s)", step, np.mean(losses[-100:]), time.time() - started)
-        if step % options.save_every == 0 or step == options.steps:
-            save(step)
+        last = step in (options.steps, options.stop_after)
+        if step % options.save_every == 0 or last:
+            save(step, last)
             network.train()
+        if last:
+            return
 
 
 @torch.no_grad()
@@ -227,9 +249,10 @@ def main() -> None:
     parser.add_argument("--held-out", type=int, default=500, help="samples to score with")
     parser.add_argument("--tower-steps", type=int, default=1500)
     parser.add_argument("--tower-lr", type=float, default=3e-3)
-    parser.add_argument("--tower-from", help="take tower and tokenizer from this base, skip stage 1")
-    parser.add_argument("--continue-from", help="start stage 2 from this base's weights")
+    parser.add_argument("--start-from", help="a base to go on from: its tower, words and weights; no stage 1")
+    parser.add_argument("--order-by-place", action="store_true", help="structured visual order embedding")
     parser.add_argument("--steps", type=int, default=12_000)
+    parser.add_argument("--stop-after", type=int, help="steps; the schedule stays that of --steps")
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--warmup", type=int, default=1000, help="steps; fewer make it stall")
@@ -255,9 +278,10 @@ def main() -> None:
     held_out = draw(options.world, options.seed + 10_000, options.held_out, options.image_size)
     few = draw(options.world, options.seed + 20_000, options.tower_samples, options.image_size)
     logger.info("%d samples drawn (%.0f s)", options.tower_samples, time.time() - started)
-    if options.tower_from:
-        tokenizer = load_tokenizer(options.tower_from)
-        tower, tower_scores = TinyTower().eval(), {}
+    start = json.loads((Path(options.start_from) / NETWORK_FILE).read_text()) if options.start_from else {}
+    if start:
+        tokenizer = load_tokenizer(options.start_from)
+        tower, tower_scores = TinyTower().eval(), start["tower_scores"]
     else:
         tower, tower_scores = train_tower(few, held_out, options.tower_steps, 64, options.tower_lr)
         tokenizer = build_tokenizer(_words(few, options), options.min_count)
@@ -280,11 +304,10 @@ def main() -> None:
         "max_images": options.max_images,
     }
     network = VLBart(text, vision=tower, **shape)
-    if options.tower_from:
-        donor = VLBart(_network_of(options.tower_from)["text"], vision=tower, **shape)
-        load_base(donor, options.tower_from)
-    if options.continue_from:
-        load_base(network, options.continue_from)
+    if start:
+        load_base(network, options.start_from)
+    if options.order_by_place:
+        order_by_place(network, options.seed)
     tower.requires_grad_(False)
     logger.info("%d parameters", sum(p.numel() for p in network.parameters()))
 
@@ -299,31 +322,26 @@ def main() -> None:
         {k: len(v) for k, v in material.buckets.items()},
     )
 
-    def save(step: int) -> None:
-        final = step == options.steps
-        scores = score(network, tokenizer, held_out, 500 if final else 100)
+    def save(step: int, final: bool) -> None:
+        limit = 500 if final else 100
+        scores = score(network, tokenizer, held_out, limit)
         logger.info("step %d held-out %s", step, scores)
         facts = {
             "network": {"text": text, **shape},
             "image_size": options.image_size,
             "world": options.world,
-            "command": "python " + " ".join(sys.argv),
-            "step": step,
-            "seconds": round(time.time() - started),
+            "commands": [*start.get("commands", []), "python " + " ".join(sys.argv)],
+            "steps": start.get("steps", 0) + step,
+            "seconds": start.get("seconds", 0) + round(time.time() - started),
             "seed": options.seed,
             "tower_scores": tower_scores,
             "scores": scores,
+            "questions_a_kind": limit,
         }
         save_base(network, tokenizer, options.out, facts)
         write_card(options.out)
 
     train_network(network, material, options, save)
-
-
-def _network_of(base: str) -> dict:
-    from vl_dora.models.base import NETWORK_FILE, _directory
-
-    return json.loads((_directory(base) / NETWORK_FILE).read_text())["network"]
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ It knows its drawn world and nothing else; it is a base to adapt on a laptop, no
 
 ## How it was made
 
-    {command}
+{commands}
 
 {step} steps, {minutes:.0f} minutes in all on one CPU thread. Stage 1 trained the tower to tell what every
 grid cell holds (held-out: {tower});
@@ -28,7 +28,7 @@ Fine-tuning asks questions that stage 2 never asked.
 
 ## Scores on held-out scenes of its own pretraining world
 
-Exact answers in percent, greedy decoding, up to 500 questions of each kind.
+Exact answers in percent, greedy decoding, up to {limit} questions of each kind.
 
 | kind | exact |
 |---|---|
@@ -61,13 +61,14 @@ def write_card(directory: Path) -> None:
         decoder=text["decoder_layers"],
         tokens=facts["network"]["num_visual_tokens"],
         size=facts["image_size"],
-        command=facts["command"],
-        step=facts["step"],
+        commands="\n".join(f"    {command}" for command in facts["commands"]),
+        step=facts["steps"],
         minutes=facts["seconds"] / 60,
         tower=", ".join(
             f"{name.replace('_', ' ')} {value} %" for name, value in facts["tower_scores"].items()
         ),
         world=facts["world"],
+        limit=facts["questions_a_kind"],
         rows="\n".join(f"| {kind.replace('_', ' ')} | {value:.2f} |" for kind, value in scores.items()),
         mean=sum(scores.values()) / len(scores),
     )

@@ -13,9 +13,12 @@ from data_modules.scenes.scene import CELL_CHANNELS, random_scene
 
 __all__ = ["CELL_CHANNELS", "samples"]
 
+# Places and relations are learned last; every scene is asked about them twice.
+TWICE = ("half_check", "position", "which_relation", "which_further", "caption_relation")
+
 
 def samples(seed: int, count: int) -> Iterator[Drawn]:
-    """`count` scenes, each with every caption and about ten questions that fit it.
+    """`count` scenes, each with every caption and about fifteen questions that fit it.
 
     Args:
         seed: of the frozen random stream; fine-tuning's scenes use other seeds.
@@ -25,7 +28,9 @@ def samples(seed: int, count: int) -> Iterator[Drawn]:
     choice = BalancedChoice({**PRETRAINING, **CAPTIONS}, random)
     for _ in range(count):
         scene = random_scene(random)
-        asked = [(kind, "vqa: ", choice.choose(scene, kind)) for kind in PRETRAINING]
-        asked += [(kind, "caption: ", choice.choose(scene, kind)) for kind in CAPTIONS]
+        asked = [
+            (kind, "caption: " if kind in CAPTIONS else "vqa: ", choice.choose(scene, kind))
+            for kind in (*PRETRAINING, *CAPTIONS, *TWICE)
+        ]
         questions = tuple((kind, prefix + pair[0], pair[1]) for kind, prefix, pair in asked if pair)
         yield Drawn(scene.draw()[None], scene.cells()[None], questions)
