@@ -218,12 +218,11 @@ class VisionLanguageDataModule(lightning.LightningDataModule):
         bad = BadSamples(split, self.on_error, self.max_skipped)
         rows = read_examples(self.files, self.folder, split, self.task, bad)
         rows = drawn_subset(rows, self.limit[role], self.seed)
-        count = len(rows)
         if role == "train":
             rows = with_targets(rows, bad)
         rows = with_fitting_texts(rows, self.collate, bad, training=role == "train")
         rows = with_visuals(rows, self.visuals, bad)
-        bad.report(count)
+        bad.report(len(rows) + len(bad.messages))
         self.skipped[split] = bad.messages
         if not rows:
             raise ValueError(f"split {split} of {self.folder} has no sample that can be used")
