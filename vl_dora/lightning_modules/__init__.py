@@ -1,0 +1,9 @@
+"""Training and evaluation of adapted networks.
+
+adapter_tuning  AdapterTuning, the one base
+vl_bart         VLBartModule
+optimizer       settings of AdamW and the course of its learning rate
+gathering       predictions of all processes, each sample once
+checkpoints     last.ckpt and best.ckpt, and reading one
+watching        callbacks: movement check, step times, validation lines
+"""

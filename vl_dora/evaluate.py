@@ -1,0 +1,101 @@
+"""Scores a finished run again: python -m vl_dora.evaluate run=<run directory>
+
+`data.root=… data.split=…` score another folder or split with the same model.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from vl_dora.entry_point import launch
+
+log = logging.getLogger(__name__)
+
+_OWN = ("run", "checkpoint", "output_dir")
+
+
+def evaluate(changes: DictConfig) -> float | None:
+    """Builds the run again, scores a split with its best checkpoint, returns the headline (percent)."""
+    from vl_dora.building import build, build_trainer
+    from vl_dora.run_directory import read_config, settle_paths, write_config
+    from vl_dora.run_report import circumstances, scored, summary, write_outcome
+
+    run_dir = Path(str(changes.run)).expanduser().absolute()
+    config = changed(read_config(run_dir), changes)
+    config.paths.run_dir = str(run_dir)
+    settle_paths(config)
+    checkpoint = _checkpoint(run_dir, changes.checkpoint)
+    built = build(config)
+    module, data = built.module, built.data
+    if module.audit.trainable:
+        module.load_checkpoint(checkpoint)
+    data.prepare_data()
+    data.setup("test")
+    trainer = build_trainer(config, [], logging=False)
+    trainer.test(module, data, verbose=False)
+
+    results = scored(built, config.baselines)
+    if trainer.is_global_zero:
+        results |= circumstances(config, built)
+        results["run"] = str(run_dir)
+        results["checkpoint"] = str(checkpoint) if module.audit.trainable else None
+        results |= _choices_of_the_run(run_dir)
+        folder = _output_dir(run_dir, changes.output_dir, config, data)
+        write_config(folder, config)
+        write_outcome(built, folder, results, title=f"{built.task.name}, {data.evaluation_split}")
+        log.info("%s\n%s", summary(results), folder)
+    return results["scores"][built.task.headline] if results["scores"] else None
+
+
+def changed(config: DictConfig, changes: DictConfig) -> DictConfig:
+    """The run's config with the given changes laid over it; what is ??? stays as it was.
+
+    Raises:
+        ValueError: a change of something the run's config does not have.
+    """
+    given = OmegaConf.masked_copy(changes, [str(key) for key in changes if key not in _OWN])
+    merged = OmegaConf.merge(config, given)
+    assert isinstance(merged, DictConfig)
+    with open_dict(merged):
+        merged.ckpt_path = None
+    return merged
+
+
+def _checkpoint(run_dir: Path, choice: str) -> Path:
+    from vl_dora.lightning_modules.checkpoints import BEST, LAST
+    from vl_dora.run_directory import CHECKPOINTS
+
+    names = {"best": BEST, "last": LAST}
+    return run_dir / CHECKPOINTS / names[choice] if choice in names else Path(choice).expanduser().absolute()
+
+
+def _choices_of_the_run(run_dir: Path) -> dict[str, Any]:
+    from vl_dora.reports.results import read_results
+
+    try:
+        earlier = read_results(run_dir)
+    except (FileNotFoundError, ValueError):
+        return {}
+    return {key: earlier.get(key) for key in ("experiment", "model", "adapter")}
+
+
+def _output_dir(run_dir: Path, given: str | None, config: DictConfig, data: Any) -> Path:
+    if given is not None:
+        return Path(given).expanduser().absolute()
+    words = [str(data.evaluation_split), Path(config.data.root).name if config.data.root else ""]
+    words.append("blind" if data.blind else "")
+    name = "-".join(word for word in words if word).replace("/", "_").replace(":", "_")
+    return run_dir / "evaluations" / name
+
+
+def main() -> None:
+    """The command line."""
+    launch("evaluate", evaluate)
+
+
+if __name__ == "__main__":
+    main()

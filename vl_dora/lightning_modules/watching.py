@@ -1,0 +1,76 @@
+"""Callbacks that watch a training: did the adapters move, how long is a step, what are the scores."""
+
+from __future__ import annotations
+
+import logging
+import statistics
+import time
+from typing import Any
+
+import lightning
+
+from vl_dora.adapters import MovementCheck
+
+log = logging.getLogger(__name__)
+
+
+class MovementWatch(lightning.Callback):
+    """Stops the run when, after the first steps, an adapter stood still or something frozen changed.
+
+    Args:
+        step: optimizer steps after which to look, at least 2 (LoRA's A has no gradient before B moved).
+
+    Raises:
+        ValueError: `step` is below 2; later: what did not move, or moved and should not have.
+    """
+
+    def __init__(self, step: int = 3) -> None:
+        if step < 2:
+            raise ValueError(f"movement_check_step={step} must be at least 2, or null")
+        self.step = step
+        self._check: MovementCheck | None = None
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        if trainer.global_step == 0 and trainer.estimated_stepping_batches >= self.step:
+            self._check = MovementCheck(pl_module.network)
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, *args: Any) -> None:
+        if self._check is not None and trainer.global_step >= self.step:
+            check, self._check = self._check, None
+            check.check()
+
+
+class StepTimes(lightning.Callback):
+    """Seconds of every training batch from its arrival to the end of its step, and of the whole fit."""
+
+    def __init__(self) -> None:
+        self.batches: list[float] = []
+        self.fit_seconds = 0.0
+        self._started = 0.0
+        self._fit_started = 0.0
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        self._fit_started = time.perf_counter()
+
+    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+        self.fit_seconds += time.perf_counter() - self._fit_started
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, *args: Any) -> None:
+        self._started = time.perf_counter()
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, *args: Any) -> None:
+        self.batches.append(time.perf_counter() - self._started)
+
+    def seconds_a_step(self, accumulated: int = 1) -> float | None:
+        """Median over all batches but the first fifth, times the batches of an optimizer step."""
+        timed = self.batches[len(self.batches) // 5 :]
+        return statistics.median(timed) * accumulated if timed else None
+
+
+class ValidationLines(lightning.Callback):
+    """A log line for every validation, for logs that show no progress bar."""
+
+    def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
+        scores = ", ".join(f"{name} {value:.2f}" for name, value in pl_module.outcome.logged("val").items())
+        if trainer.is_global_zero:
+            log.info("step %d: %s", trainer.global_step, scores or "validation has no answers")

@@ -1,0 +1,107 @@
+"""A run's folder: where it lies, what it holds, and what makes a folder one.
+
+config.yaml              the full config, enough to build the run again
+audit.txt, audit.json    what trains
+checkpoints/             last.ckpt, best.ckpt
+results.json             and predictions.jsonl, submission/, curve.png, samples.html
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+CONFIG, CHECKPOINTS = "config.yaml", "checkpoints"
+_FOLDERS = ("data.root", "data.features", "ckpt_path")
+_CHOSEN = "VL_DORA_CHOSEN_RUN_DIR"
+
+
+def settle_paths(config: DictConfig) -> Path:
+    """Makes the config independent of where and when it is read again; returns the run directory.
+
+    `paths.run_dir` becomes the job's own folder, and folders become absolute.
+    """
+    run_dir = Path(str(config.paths.run_dir)).expanduser().absolute()
+    if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
+        run_dir = Path(HydraConfig.get().runtime.output_dir)
+    elif "LOCAL_RANK" in os.environ and _CHOSEN in os.environ:
+        # The other processes of a distributed run start a moment later, with another time in the name.
+        run_dir = Path(os.environ[_CHOSEN])
+    os.environ[_CHOSEN] = str(run_dir)
+    config.paths.run_dir = str(run_dir)
+    for key in _FOLDERS:
+        value = OmegaConf.select(config, key)
+        if value is not None and value != "last":
+            OmegaConf.update(config, key, str(Path(value).expanduser().absolute()))
+    base = OmegaConf.select(config, "model.base")
+    if base and os.sep in base and Path(base).expanduser().is_dir():
+        config.model.base = str(Path(base).expanduser().absolute())
+    return run_dir
+
+
+def open_for_writing(run_dir: Path, ckpt_path: str | None) -> Path | None:
+    """Checks that a run may go on or begin in this folder; returns the checkpoint to go on from.
+
+    Raises:
+        ValueError: the folder holds another run, or is a file.
+        FileNotFoundError: there is no such checkpoint.
+    """
+    if run_dir.exists() and not run_dir.is_dir():
+        raise ValueError(f"paths.run_dir={run_dir} is a file; name a folder")
+    if ckpt_path is not None:
+        path = run_dir / CHECKPOINTS / "last.ckpt" if ckpt_path == "last" else Path(ckpt_path)
+        if not path.is_file():
+            hint = "; name the run to go on with by paths.run_dir" if ckpt_path == "last" else ""
+            raise FileNotFoundError(f"ckpt_path={ckpt_path}: {path} does not exist{hint}")
+        return path
+    if (run_dir / CONFIG).exists():
+        raise ValueError(
+            f"paths.run_dir={run_dir} holds a run already; go on with it by ckpt_path=last, or name another folder"
+        )
+    return None
+
+
+def write_config(run_dir: Path, config: DictConfig) -> None:
+    """Writes the config with every reference resolved, whole or not at all."""
+    from vl_dora.reports.files import whole_file
+
+    with whole_file(run_dir / CONFIG) as draft:
+        draft.write_text(OmegaConf.to_yaml(config, resolve=True), encoding="utf-8")
+
+
+def read_config(run_dir: Path) -> DictConfig:
+    """The config of a run directory; unknown keys are refused from here on.
+
+    Raises:
+        FileNotFoundError, ValueError: the folder is none that `vl_dora.train` made.
+    """
+    if not run_dir.is_dir():
+        raise FileNotFoundError(
+            f"run={run_dir} is not a folder; give a run directory, as vl_dora.train writes it"
+        )
+    path = run_dir / CONFIG
+    if not path.is_file():
+        raise FileNotFoundError(f"run={run_dir} is not a run directory: it holds no {CONFIG}")
+    config: Any
+    try:
+        config = OmegaConf.load(path)
+    except Exception as error:  # noqa: BLE001 - YAML and OmegaConf raise all sorts of errors
+        raise ValueError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
+    needed = ("task", "model", "data", "adapter", "trainer", "paths")
+    missing = [key for key in needed if not isinstance(config, DictConfig) or key not in config]
+    if missing:
+        raise ValueError(f"{path} is not the config of a run: it has no {', '.join(missing)}")
+    OmegaConf.set_struct(config, True)
+    return config
+
+
+def choice_of(group: str) -> str | None:
+    """The name chosen in a config group on this command line; None outside of one."""
+    if not HydraConfig.initialized():
+        return None
+    return HydraConfig.get().runtime.choices.get(group)

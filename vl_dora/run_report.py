@@ -1,0 +1,166 @@
+"""What a scored split leaves behind: results, predictions, submission files, a page of samples."""
+
+from __future__ import annotations
+
+import json
+import platform
+import shlex
+import sys
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from vl_dora.building import Built
+from vl_dora.run_directory import choice_of
+
+_PACKAGES = ("vl-dora", "torch", "transformers", "timm", "lightning", "hydra-core", "numpy")
+
+
+def scored(built: Built, baselines: Mapping[str, Any]) -> dict[str, Any]:
+    """The figures of the module's last outcome: scores, interval, by type, and baselines beside them."""
+    outcome, data = built.module.outcome, built.data
+    facts: dict[str, Any] = {
+        "task": built.task.name,
+        "split": data.evaluation_split,
+        "data_folder": str(data.folder),
+        "blind": data.blind,
+        "samples": len(outcome.predictions),
+        "skipped": {split: len(messages) for split, messages in data.skipped.items()},
+        "headline": built.task.headline,
+    }
+    if outcome.report is None:
+        return {**facts, "scores": None, "interval": None, "by_type": None, "baselines": None}
+    figures = {**figures_of(outcome.report), "baselines": _baselines(built, baselines)}
+    return {**facts, **figures}
+
+
+def figures_of(report: Any) -> dict[str, Any]:
+    """Scores, the headline's 95 % interval and the breakdowns of one report, percent."""
+    from vl_dora.metrics.bootstrap import mean_interval
+
+    ids = list(report.per_sample)
+    clusters = [report.clusters.get(name, name) for name in ids] if report.clusters else None
+    low, high = mean_interval([report.per_sample[name] for name in ids], clusters)
+    interval = {"level": 0.95, "low": low, "high": high, "clusters": len(set(clusters or ids))}
+    return {"scores": report.scores, "interval": interval, "by_type": report.by_type}
+
+
+def _baselines(built: Built, baselines: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Scores that need no picture, from the training split's answers; None where there is no such split."""
+    data = built.data
+    train = data.splits["train"]
+    if train is None or train not in data.files.splits(data.folder):
+        return None
+    known, asked = data.examples(train, "train"), data.examples(data.evaluation_split)
+    found = {}
+    for name, node in baselines.items():
+        report = instantiate(node)(built.task, known, asked)
+        found[name] = {"scores": report.scores, "by_type": report.by_type}
+    return found
+
+
+def circumstances(config: DictConfig, built: Built) -> dict[str, Any]:
+    """What was run, with what, and how large it was."""
+    import torch
+
+    audit = built.module.audit
+    accelerator = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return {
+        "trainable": audit.trainable,
+        "total": audit.total,
+        "share_percent": audit.share_percent,
+        "experiment": choice_of("experiment"),
+        "model": choice_of("model"),
+        "adapter": choice_of("adapter"),
+        "seed": config.seed,
+        "peak_memory_mib": peak_memory(),
+        "device": accelerator or f"{platform.machine()} CPU, {torch.get_num_threads()} threads",
+        "versions": {"python": platform.python_version(), **versions()},
+        "command": command(),
+    }
+
+
+def peak_memory() -> dict[str, float | None]:
+    """Highest memory so far in MiB: resident size of this process, and torch's on the GPU (or None)."""
+    import torch
+
+    try:
+        import resource
+    except ImportError:  # Windows
+        resident = None
+    else:
+        # Kilobytes on Linux, bytes on macOS.
+        unit = 2**20 if sys.platform == "darwin" else 2**10
+        resident = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit, 1)
+    gpu = round(torch.cuda.max_memory_allocated() / 2**20, 1) if torch.cuda.is_available() else None
+    return {"process": resident, "gpu": gpu}
+
+
+def versions() -> dict[str, str]:
+    """Installed versions of what results depend on."""
+    found = {}
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def command() -> str:
+    """The command line that started this process."""
+    main = getattr(sys.modules.get("__main__"), "__spec__", None)
+    words = ["python", "-m", main.name] if main is not None else [Path(sys.argv[0]).name]
+    return shlex.join([*words, *sys.argv[1:]])
+
+
+def write_outcome(built: Built, folder: Path, results: Mapping[str, Any], *, title: str) -> None:
+    """Writes predictions, submission files, the page of samples and, last, `results.json`."""
+    from vl_dora.reports.files import whole_file
+    from vl_dora.reports.results import write_results
+    from vl_dora.reports.samples_page import write_samples_page
+
+    outcome = built.module.outcome
+    per_sample = outcome.report.per_sample if outcome.report else {}
+    with whole_file(folder / "predictions.jsonl") as draft:
+        lines = (json.dumps(_line(p, per_sample), ensure_ascii=False) for p in outcome.predictions)
+        draft.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    built.task.write_submission(outcome.predictions, folder / "submission")
+    if per_sample:
+        page = folder / "samples.html"
+        write_samples_page(outcome.predictions, per_sample, built.data.folder, page, title=title)
+    write_results(folder / "results.json", results)
+
+
+def _line(prediction: Any, per_sample: Mapping[str, float]) -> dict[str, Any]:
+    example = prediction.example
+    return {
+        "id": prediction.id,
+        "prompt": example.prompt,
+        "images": [image.path for image in example.images],
+        "text": prediction.text,
+        "answers": list(example.answers),
+        "score": per_sample.get(prediction.id),
+        "groups": dict(example.groups),
+    }
+
+
+def summary(results: Mapping[str, Any]) -> str:
+    """The result in a few lines."""
+    where = f"{results['task']}, split {results['split']}, {results['samples']} samples"
+    if results["scores"] is None:
+        return f"{where}: no answers to score; predictions are written"
+    interval = results["interval"]
+    lines = [where]
+    for name, value in results["scores"].items():
+        bounds = f"  [{interval['low']:.1f}, {interval['high']:.1f}]" if name == results["headline"] else ""
+        beside = [(k, f["scores"][name]) for k, f in (results["baselines"] or {}).items()]
+        before = results.get("before")
+        beside += [("before training", before["scores"][name])] if before and before["scores"] else []
+        others = ", ".join(f"{k.replace('_', ' ')} {v:.1f}" for k, v in beside)
+        lines.append(f"  {name} {value:.1f} %{bounds}" + (f"   ({others})" if others else ""))
+    return "\n".join(lines)

@@ -1,0 +1,110 @@
+"""Fine-tunes a network and scores it: python -m vl_dora.train experiment=vqa
+
+Everything that a run leaves lies in `paths.run_dir`; see `vl_dora.run_directory`.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from vl_dora.entry_point import launch
+
+log = logging.getLogger(__name__)
+
+
+def train(config: DictConfig) -> float | None:
+    """Trains, scores the best state on the test split, and returns the objective (percent)."""
+    import lightning
+
+    from vl_dora.building import build, build_trainer
+    from vl_dora.lightning_modules.checkpoints import KeepCheckpoints
+    from vl_dora.lightning_modules.watching import MovementWatch, StepTimes, ValidationLines
+    from vl_dora.run_directory import CHECKPOINTS, open_for_writing, settle_paths, write_config
+    from vl_dora.run_report import circumstances, figures_of, scored, summary, write_outcome
+
+    OmegaConf.resolve(config)
+    run_dir = settle_paths(config)
+    start = open_for_writing(run_dir, config.ckpt_path)
+    built = build(config)
+    module, data = built.module, built.data
+    checkpoints = KeepCheckpoints(run_dir / CHECKPOINTS, config.checkpoint.every_n_steps, config.objective)
+    times = StepTimes()
+    callbacks: list[Any] = [times, checkpoints, ValidationLines()]
+    if config.movement_check_step is not None:
+        callbacks.append(MovementWatch(config.movement_check_step))
+    # Everything is read and checked before the first file of the run is written.
+    data.prepare_data()
+    data.setup("fit")
+    data.setup("test")
+    if start is not None:
+        module.load_checkpoint(start)
+    trainer = build_trainer(config, callbacks, logging=True)
+    if trainer.is_global_zero:
+        _begin(run_dir, config, module.audit)
+
+    before = None
+    if config.evaluate_before and start is None and module.audit.trainable:
+        trainer.test(module, data, verbose=False)
+        before = figures_of(module.outcome.report) if module.outcome.report else None
+    if module.audit.trainable:
+        lightning.seed_everything(config.seed, workers=True, verbose=False)
+        trainer.fit(module, data, ckpt_path=None if start is None else str(start))
+        checkpoints.finish(trainer, module, data)
+        module.load_checkpoint(checkpoints.best)
+        objective = checkpoints.best_score
+    else:
+        log.info("nothing trains (adapter=frozen): the base is scored as it is")
+        trainer.validate(module, data, verbose=False)
+        objective = module.outcome.logged("val").get(config.objective)
+    steps = trainer.global_step
+    trainer.test(module, data, verbose=False)
+
+    if trainer.is_global_zero:
+        results = {
+            **scored(built, config.baselines),
+            "before": before,
+            "objective": {"name": config.objective, "value": objective, "step": checkpoints.best_step},
+            "steps": steps,
+            "seconds_of_training": round(times.fit_seconds, 3),
+            "seconds_a_step": times.seconds_a_step(trainer.accumulate_grad_batches),
+            **circumstances(config, built),
+        }
+        title = f"{built.task.name}, {data.evaluation_split}"
+        write_outcome(built, run_dir, results, title=title)
+        _finish(run_dir, module, title)
+        log.info("%s\n%s", summary(results), run_dir)
+    return objective
+
+
+def _begin(run_dir: Path, config: DictConfig, audit: Any) -> None:
+    from vl_dora.reports.files import whole_file
+    from vl_dora.reports.results import write_results
+    from vl_dora.run_directory import write_config
+
+    write_config(run_dir, config)
+    with whole_file(run_dir / "audit.txt") as draft:
+        draft.write_text(f"{audit.table()}\n", encoding="utf-8")
+    write_results(run_dir / "audit.json", audit.to_dict())
+    log.info("%s", audit.table())
+
+
+def _finish(run_dir: Path, module: Any, title: str) -> None:
+    from vl_dora.adapters import save_adapter
+    from vl_dora.reports.curve import write_curve
+
+    if module.audit.trainable:
+        save_adapter(module.network, run_dir / "adapter")
+        write_curve(run_dir / "metrics.csv", run_dir / "curve.png", title=title)
+
+
+def main() -> None:
+    """The command line."""
+    launch("train", train)
+
+
+if __name__ == "__main__":
+    main()
