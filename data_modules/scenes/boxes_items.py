@@ -13,7 +13,8 @@ Statement = tuple[str, Truth]
 
 def counted(speaker: Speaker) -> Statement:
     """There are exactly two yellow circles touching the base."""
-    noun = speaker.noun(plain=True)
+    placed = speaker.chance(58)
+    noun = speaker.noun(plain=placed)
     if speaker.chance(6):
         other = speaker.noun()
         more = [speaker.amount(int(n.things(Bank([speaker.scene])).sum())) for n in (noun, other)]
@@ -23,7 +24,7 @@ def counted(speaker: Speaker) -> Statement:
             f"there {be} {noun.after(more[0])} and {other.after(more[1])}",
             lambda bank: one(bank) & two(bank),
         )
-    if speaker.chance(58):
+    if placed:
         where, there = speaker.touching()
         noun = Noun(f"{noun.one} {where}", f"{noun.many} {where}", both(noun.things, there))
     bank = Bank([speaker.scene])
