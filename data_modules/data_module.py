@@ -14,6 +14,7 @@ import torch
 from data_modules.cache import drawn_world
 from data_modules.collate import Collate
 from data_modules.dataset import EpochSampler, ResumableLoader, VisionLanguageDataset
+from data_modules.encoded import encode_once
 from data_modules.reading import (
     BadSamples,
     FileFormat,
@@ -180,6 +181,27 @@ class VisionLanguageDataModule(lightning.LightningDataModule):
             return Blank.grey(self.image_size)
         keep = KEEP_BYTES // max(1, self.num_workers) if self.keep_in_memory else 0
         return Pixels(self.folder, self.image_size, keep_bytes=keep)
+
+    def encode_pictures(self, encode: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        """Puts a frozen tower's features in the place of the pictures of all examples read so far.
+
+        Nothing changes when features are stored already or would not fit in memory. Call it after
+        `setup`; splits read later are read as pictures and must not be mixed with these.
+
+        Args:
+            encode: uint8 (M, 3, size, size) -> (M, N, F), deterministic and in evaluation mode.
+
+        Raises:
+            ValueError: a picture cannot be read.
+        """
+        if isinstance(self.visuals, Blank) and self.features is None:
+            grey = torch.from_numpy(self.visuals.array)[None]
+            with torch.inference_mode():
+                self._visuals = Blank(encode(grey)[0].float().cpu().numpy())
+        elif isinstance(self.visuals, Pixels):
+            examples = (example for read in self._examples.values() for example in read)
+            refs = dict.fromkeys(ref for example in examples for ref in example.images)
+            self._visuals = encode_once(self.visuals, refs, encode, KEEP_BYTES) or self.visuals
 
     def prepare_data(self) -> None:
         """Draws the embedded world; Lightning calls it in one process only."""
