@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
+
+
+# What Lightning says of runs as they are meant to be here, and of its own deprecated calls.
+_NOISE = (
+    r".*isinstance\(treespec, LeafSpec\).*",
+    r".*Experiment logs directory .* exists and is not empty.*",
+    r".*does not have many workers.*",
+    r"Found \d+ module\(s\) in eval mode at the start of training.*",
+    r".*number of training batches .* is smaller than the logging interval.*",
+)
 
 
 @dataclass(frozen=True)
@@ -33,29 +46,46 @@ def build(config: DictConfig) -> Built:
         torch.set_num_threads(config.threads)
     lightning.seed_everything(config.seed, workers=True, verbose=False)
     model = config.model
-    task = instantiate(config.task, _convert_="all")
+    task = made(config.task)
     source = model.tokenizer or model.base
     if source is None:
         raise ValueError("model.tokenizer is not set, nor is model.base; name one of them")
-    tokenizer = instantiate(model.load_tokenizer)(source)
-    data = instantiate(config.data, _convert_="all")(
+    tokenizer = made(model.load_tokenizer)(source)
+    data = made(config.data)(
         task=task, tokenizer=tokenizer, image_size=model.image_size, cache_dir=config.paths.cache_dir
     )
-    network = instantiate(model.network, _convert_="all")
+    network = made(model.network)
     if model.base is not None:
-        instantiate(model.load_base)(network, model.base)
-    module = instantiate(model.module)(
+        made(model.load_base)(network, model.base)
+    module = made(model.module)(
         network=network,
         task=task,
         tokenizer=tokenizer,
         selection=plain(config.adapter),
-        optimizer=instantiate(config.optim, _convert_="all"),
+        optimizer=made(config.optim),
         generation=plain(config.generation),
     )
     return Built(task, data, module)
 
 
-def build_trainer(config: DictConfig, callbacks: list[Any], *, logging: bool) -> Any:
+def encode_pictures(config: DictConfig, built: Built) -> None:
+    """Lets a tower that does not train see every picture once, where `encode_once` asks for it.
+
+    The features are those that the tower would make in every step; they stay in memory.
+    """
+    import torch
+
+    network, audit = built.module.network, built.module.audit
+    tower = getattr(network, "vision", None)
+    if not config.encode_once or tower is None or audit.parts["vision"].trainable:
+        return
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    tower.eval().to(device)
+    built.data.encode_pictures(lambda pixels: tower(pixels.to(device)))
+    tower.cpu()
+
+
+def build_trainer(config: DictConfig, callbacks: list[Any], *, with_loggers: bool) -> Any:
     """The Lightning trainer of the config, with the run's own callbacks.
 
     Raises:
@@ -64,12 +94,13 @@ def build_trainer(config: DictConfig, callbacks: list[Any], *, logging: bool) ->
     from lightning.pytorch.callbacks import RichProgressBar
     from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
+    _quieten()
     settings = plain(config.trainer)
     if settings.get("enable_progress_bar"):
         callbacks = [RichProgressBar(), *callbacks]
-    loggers = [instantiate(one) for one in config.logger.values()] if logging else False
+    loggers = [made(one) for one in config.logger.values()] if with_loggers else False
     try:
-        return instantiate(config.trainer, _convert_="all")(
+        return made(config.trainer)(
             callbacks=callbacks,
             logger=loggers,
             default_root_dir=config.paths.run_dir,
@@ -78,6 +109,28 @@ def build_trainer(config: DictConfig, callbacks: list[Any], *, logging: bool) ->
         )
     except (MisconfigurationException, TypeError) as error:
         raise ValueError(f"trainer: {' '.join(str(error).split())}") from error
+
+
+def _quieten() -> None:
+    """Keeps advice and internal notes of Lightning out of a run's log."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in _NOISE:
+        warnings.filterwarnings("ignore", message=message)
+
+
+def made(node: Any) -> Any:
+    """The object, or with `_partial_` the function, that a config node names; it gets plain values.
+
+    Raises:
+        ValueError: what the object itself refused.
+    """
+    try:
+        return instantiate(node, _convert_="all")
+    except InstantiationException as error:
+        if isinstance(error.__cause__, ValueError | FileNotFoundError):
+            raise error.__cause__ from None
+        raise
 
 
 def plain(node: Any) -> Any:

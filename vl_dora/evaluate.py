@@ -20,7 +20,7 @@ _OWN = ("run", "checkpoint", "output_dir")
 
 def evaluate(changes: DictConfig) -> float | None:
     """Builds the run again, scores a split with its best checkpoint, returns the headline (percent)."""
-    from vl_dora.building import build, build_trainer
+    from vl_dora.building import build, build_trainer, encode_pictures
     from vl_dora.run_directory import read_config, settle_paths, write_config
     from vl_dora.run_report import circumstances, scored, summary, write_outcome
 
@@ -35,7 +35,8 @@ def evaluate(changes: DictConfig) -> float | None:
         module.load_checkpoint(checkpoint)
     data.prepare_data()
     data.setup("test")
-    trainer = build_trainer(config, [], logging=False)
+    encode_pictures(config, built)
+    trainer = build_trainer(config, [], with_loggers=False)
     trainer.test(module, data, verbose=False)
 
     results = scored(built, config.baselines)

@@ -27,18 +27,17 @@ def plan(config: DictConfig) -> int:
 def audit_of(config: DictConfig) -> Any:
     """What `config.adapter` makes of `config.model.network`, both as they would be trained."""
     import torch
-    from hydra.utils import instantiate
 
     from vl_dora.adapters import apply_adapters
-    from vl_dora.building import plain
+    from vl_dora.building import made, plain
 
     # A tower's own weights would be read, or fetched, while it is built.
     if OmegaConf.select(config, "model.network.vision.weights") is not None:
         config.model.network.vision.weights = None
     with torch.device("meta"):
-        network = instantiate(config.model.network, _convert_="all")
+        network = made(config.model.network)
     return apply_adapters(
-        network, plain(config.adapter), default_lr=instantiate(config.optim, _convert_="all").lr
+        network, plain(config.adapter), default_lr=made(config.optim).lr
     )
 
 

@@ -61,7 +61,8 @@ def open_for_writing(run_dir: Path, ckpt_path: str | None) -> Path | None:
         return path
     if (run_dir / CONFIG).exists():
         raise ValueError(
-            f"paths.run_dir={run_dir} holds a run already; go on with it by ckpt_path=last, or name another folder"
+            f"paths.run_dir={run_dir} holds a run already; "
+            "go on with it by ckpt_path=last, or name another folder"
         )
     return None
 

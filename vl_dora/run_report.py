@@ -11,10 +11,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from vl_dora.building import Built
+from vl_dora.building import Built, made
 from vl_dora.run_directory import choice_of
 
 _PACKAGES = ("vl-dora", "torch", "transformers", "timm", "lightning", "hydra-core", "numpy")
@@ -58,7 +57,7 @@ def _baselines(built: Built, baselines: Mapping[str, Any]) -> dict[str, Any] | N
     known, asked = data.examples(train, "train"), data.examples(data.evaluation_split)
     found = {}
     for name, node in baselines.items():
-        report = instantiate(node)(built.task, known, asked)
+        report = made(node)(built.task, known, asked)
         found[name] = {"scores": report.scores, "by_type": report.by_type}
     return found
 
@@ -141,8 +140,9 @@ def _line(prediction: Any, per_sample: Mapping[str, float]) -> dict[str, Any]:
     return {
         "id": prediction.id,
         "prompt": example.prompt,
-        "images": [image.path for image in example.images],
+        "images": [i.path if i.index is None else f"{i.path}#{i.index}" for i in example.images],
         "text": prediction.text,
+        "target": example.target,
         "answers": list(example.answers),
         "score": per_sample.get(prediction.id),
         "groups": dict(example.groups),

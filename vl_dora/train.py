@@ -20,10 +20,10 @@ def train(config: DictConfig) -> float | None:
     """Trains, scores the best state on the test split, and returns the objective (percent)."""
     import lightning
 
-    from vl_dora.building import build, build_trainer
+    from vl_dora.building import build, build_trainer, encode_pictures
     from vl_dora.lightning_modules.checkpoints import KeepCheckpoints
     from vl_dora.lightning_modules.watching import MovementWatch, StepTimes, ValidationLines
-    from vl_dora.run_directory import CHECKPOINTS, open_for_writing, settle_paths, write_config
+    from vl_dora.run_directory import CHECKPOINTS, open_for_writing, settle_paths
     from vl_dora.run_report import circumstances, figures_of, scored, summary, write_outcome
 
     OmegaConf.resolve(config)
@@ -40,9 +40,10 @@ def train(config: DictConfig) -> float | None:
     data.prepare_data()
     data.setup("fit")
     data.setup("test")
+    encode_pictures(config, built)
     if start is not None:
         module.load_checkpoint(start)
-    trainer = build_trainer(config, callbacks, logging=True)
+    trainer = build_trainer(config, callbacks, with_loggers=True)
     if trainer.is_global_zero:
         _begin(run_dir, config, module.audit)
 
@@ -52,7 +53,7 @@ def train(config: DictConfig) -> float | None:
         before = figures_of(module.outcome.report) if module.outcome.report else None
     if module.audit.trainable:
         lightning.seed_everything(config.seed, workers=True, verbose=False)
-        trainer.fit(module, data, ckpt_path=None if start is None else str(start))
+        trainer.fit(module, data, ckpt_path=None if start is None else str(start), weights_only=True)
         checkpoints.finish(trainer, module, data)
         module.load_checkpoint(checkpoints.best)
         objective = checkpoints.best_score
@@ -81,11 +82,13 @@ def train(config: DictConfig) -> float | None:
 
 
 def _begin(run_dir: Path, config: DictConfig, audit: Any) -> None:
+    from vl_dora.continued_log import set_aside
     from vl_dora.reports.files import whole_file
     from vl_dora.reports.results import write_results
     from vl_dora.run_directory import write_config
 
     write_config(run_dir, config)
+    set_aside(run_dir)
     with whole_file(run_dir / "audit.txt") as draft:
         draft.write_text(f"{audit.table()}\n", encoding="utf-8")
     write_results(run_dir / "audit.json", audit.to_dict())
@@ -94,11 +97,13 @@ def _begin(run_dir: Path, config: DictConfig, audit: Any) -> None:
 
 def _finish(run_dir: Path, module: Any, title: str) -> None:
     from vl_dora.adapters import save_adapter
+    from vl_dora.continued_log import METRICS, join
     from vl_dora.reports.curve import write_curve
 
     if module.audit.trainable:
         save_adapter(module.network, run_dir / "adapter")
-        write_curve(run_dir / "metrics.csv", run_dir / "curve.png", title=title)
+        join(run_dir)
+        write_curve(run_dir / METRICS, run_dir / "curve.png", title=title)
 
 
 def main() -> None:

@@ -88,7 +88,7 @@ class KeepCheckpoints(lightning.Callback):
 
     def _save(self, trainer: Any, path: Path) -> None:
         draft = path.with_name(f"{path.name}.tmp")
-        trainer.save_checkpoint(draft)
+        trainer.save_checkpoint(draft, weights_only=False)
         if trainer.is_global_zero:
             os.replace(draft, path)
         trainer.strategy.barrier("checkpoint")
