@@ -1,0 +1,77 @@
+"""Prints Markdown tables of finished runs: one row a method, mean ± spread over seeds.
+
+    python tools/tabulate_runs.py runs/sweeps/vqa/2026-11-23_22-00-00/*
+
+The first table holds score, baselines and cost; the second the scores by question type.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from vl_dora.reports.results import read_results
+from vl_dora.reports.tables import Column, comparison_rows, markdown_table
+
+MIB = 1024**2 / 1e6
+
+
+def columns_of(headline: str) -> list[Column]:
+    """Score before and after, question-only baseline, share, seconds a step and of training, memory."""
+    return [
+        Column(f"{headline} %", f"scores.{headline}"),
+        Column("before %", f"before.scores.{headline}"),
+        Column("question only %", f"baselines.question_only.scores.{headline}"),
+        Column("trainable", "trainable", digits=0),
+        Column("share %", "share_percent", digits=2),
+        Column("s a step", "seconds_a_step", digits=3),
+        Column("s of training", "seconds_of_training", digits=0),
+        Column("peak memory MB", "peak_memory_mib.process", digits=0, scale=MIB),
+    ]
+
+
+def by_type(runs: Sequence[Mapping[str, Any]], by: str, kind: str) -> tuple[list[str], list[list[str]]]:
+    """Heads and rows of the mean score of every question type; question-only and before come first."""
+    groups: defaultdict[str, list[Mapping[str, float]]] = defaultdict(list)
+    for run in runs:
+        for name, node in (
+            ("question only", run["baselines"]["question_only"]),
+            ("before", run.get("before")),
+        ):
+            if node:
+                groups[name].append(node["by_type"][kind])
+        groups[str(run[by])].append(run["by_type"][kind])
+    types = list(next(iter(groups.values()))[0])
+    rows = [
+        [name, *(f"{statistics.fmean(found[t] for found in members):.1f}" for t in types)]
+        for name, members in groups.items()
+    ]
+    return ["", *types], rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("runs", nargs="+", type=Path, help="run directories")
+    parser.add_argument("--by", default="adapter", help="what a row is: an entry of results.json")
+    parser.add_argument("--types", default="question_type", help="breakdown of the second table")
+    options = parser.parse_args()
+    runs = [read_results(path) for path in options.runs if (path / "results.json").is_file()]
+    if not runs:
+        sys.exit("error: none of these directories holds a results.json")
+    columns = columns_of(runs[0]["headline"])
+    rows = comparison_rows(runs, columns, by=options.by)
+    sys.stdout.write(markdown_table([options.by, "runs", *(c.title for c in columns)], rows) + "\n")
+    if all(options.types in (run.get("by_type") or {}) for run in runs):
+        heads, rows = by_type(runs, options.by, options.types)
+        sys.stdout.write("\n" + markdown_table(heads, rows) + "\n")
+
+
+if __name__ == "__main__":
+    main()
