@@ -110,13 +110,14 @@ def store_features(material: Material, tower: nn.Module) -> None:
     material.pixels = torch.empty(0)
 
 
-def tokenize(material: Material, tokenizer, long: int) -> None:
-    """Tokenises every question once, long targets in a bucket of their own."""
+def tokenize(material: Material, tokenizer, long: int, more: list[str]) -> None:
+    """Tokenises every question once, long targets in a bucket of their own; kinds in `more` count tenfold."""
     prompts = tokenizer([q[2] for q in material.questions])["input_ids"]
     targets = tokenizer([q[3] for q in material.questions])["input_ids"]
     buckets = defaultdict(list)
-    for (sample, *_), prompt, target in zip(material.questions, prompts, targets, strict=True):
-        buckets["long" if len(target) > long else "short"].append((sample, prompt, target))
+    for (sample, kind, *_), prompt, target in zip(material.questions, prompts, targets, strict=True):
+        bucket = buckets["long" if len(target) > long else "short"]
+        bucket += [(sample, prompt, target)] * (10 if kind in more else 1)
     material.buckets = dict(buckets)
 
 
@@ -258,6 +259,9 @@ def main() -> None:
     parser.add_argument("--warmup", type=int, default=1000, help="steps; fewer make it stall")
     parser.add_argument("--long-share", type=float, default=0.2, help="share of batches with long targets")
     parser.add_argument("--long", type=int, default=13, help="tokens from which on a target is long")
+    parser.add_argument(
+        "--more", nargs="*", default=[], metavar="KIND", help="kinds to ask ten times as often"
+    )
     parser.add_argument("--width", type=int, default=128)
     parser.add_argument("--ffn", type=int, default=384)
     parser.add_argument("--layers", type=int, nargs=2, default=(3, 2), help="encoder and decoder layers")
@@ -315,7 +319,7 @@ def main() -> None:
     logger.info("%d samples drawn (%.0f s)", options.samples, time.time() - started)
     for part in (material, held_out):
         store_features(part, tower)
-    tokenize(material, tokenizer, options.long)
+    tokenize(material, tokenizer, options.long, options.more)
     logger.info(
         "features stored (%.0f s); %s",
         time.time() - started,
