@@ -51,9 +51,7 @@ def build(config: DictConfig) -> Built:
     if source is None:
         raise ValueError("model.tokenizer is not set, nor is model.base; name one of them")
     tokenizer = made(model.load_tokenizer)(source)
-    data = made(config.data)(
-        task=task, tokenizer=tokenizer, image_size=model.image_size, cache_dir=config.paths.cache_dir
-    )
+    data = make_data(config, task, tokenizer)
     network = made(model.network)
     if model.base is not None:
         made(model.load_base)(network, model.base)
@@ -83,6 +81,12 @@ def encode_pictures(config: DictConfig, built: Built) -> None:
     tower.eval().to(device)
     built.data.encode_pictures(lambda pixels: tower(pixels.to(device)))
     tower.cpu()
+
+
+def make_data(config: DictConfig, task: Any, tokenizer: Any, **changes: Any) -> Any:
+    """The data module of a config, single options of it replaced."""
+    given = {"image_size": config.model.image_size, "cache_dir": config.paths.cache_dir, **changes}
+    return made(config.data)(task=task, tokenizer=tokenizer, **given)
 
 
 def build_trainer(config: DictConfig, callbacks: list[Any], *, with_loggers: bool) -> Any:

@@ -15,7 +15,7 @@ from vl_dora.entry_point import launch
 
 log = logging.getLogger(__name__)
 
-_OWN = ("run", "checkpoint", "output_dir")
+_OWN = ("run", "ckpt_path", "output_dir")
 
 
 def evaluate(changes: DictConfig) -> float | None:
@@ -28,7 +28,7 @@ def evaluate(changes: DictConfig) -> float | None:
     config = changed(read_config(run_dir), changes)
     config.paths.run_dir = str(run_dir)
     settle_paths(config)
-    checkpoint = _checkpoint(run_dir, changes.checkpoint)
+    checkpoint = _checkpoint(run_dir, changes.ckpt_path)
     built = build(config)
     module, data = built.module, built.data
     if module.audit.trainable:
@@ -39,7 +39,7 @@ def evaluate(changes: DictConfig) -> float | None:
     trainer = build_trainer(config, [], with_loggers=False)
     trainer.test(module, data, verbose=False)
 
-    results = scored(built, config.baselines)
+    results = scored(config, built)
     if trainer.is_global_zero:
         results |= circumstances(config, built)
         results["run"] = str(run_dir)

@@ -36,9 +36,7 @@ def audit_of(config: DictConfig) -> Any:
         config.model.network.vision.weights = None
     with torch.device("meta"):
         network = made(config.model.network)
-    return apply_adapters(
-        network, plain(config.adapter), default_lr=made(config.optim).lr
-    )
+    return apply_adapters(network, plain(config.adapter), default_lr=made(config.optim).lr)
 
 
 def main() -> None:

@@ -13,13 +13,13 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from vl_dora.building import Built, made
+from vl_dora.building import Built, made, make_data
 from vl_dora.run_directory import choice_of
 
 _PACKAGES = ("vl-dora", "torch", "transformers", "timm", "lightning", "hydra-core", "numpy")
 
 
-def scored(built: Built, baselines: Mapping[str, Any]) -> dict[str, Any]:
+def scored(config: DictConfig, built: Built) -> dict[str, Any]:
     """The figures of the module's last outcome: scores, interval, by type, and baselines beside them."""
     outcome, data = built.module.outcome, built.data
     facts: dict[str, Any] = {
@@ -33,7 +33,7 @@ def scored(built: Built, baselines: Mapping[str, Any]) -> dict[str, Any]:
     }
     if outcome.report is None:
         return {**facts, "scores": None, "interval": None, "by_type": None, "baselines": None}
-    figures = {**figures_of(outcome.report), "baselines": _baselines(built, baselines)}
+    figures = {**figures_of(outcome.report), "baselines": _baselines(config, built)}
     return {**facts, **figures}
 
 
@@ -48,15 +48,16 @@ def figures_of(report: Any) -> dict[str, Any]:
     return {"scores": report.scores, "interval": interval, "by_type": report.by_type}
 
 
-def _baselines(built: Built, baselines: Mapping[str, Any]) -> dict[str, Any] | None:
+def _baselines(config: DictConfig, built: Built) -> dict[str, Any] | None:
     """Scores that need no picture, from the training split's answers; None where there is no such split."""
-    data = built.data
+    # Read blind: the pictures of the training split need not be at hand.
+    data = make_data(config, built.task, built.data.tokenizer, blind=True)
     train = data.splits["train"]
     if train is None or train not in data.files.splits(data.folder):
         return None
-    known, asked = data.examples(train, "train"), data.examples(data.evaluation_split)
+    known, asked = data.examples(train, "train"), [p.example for p in built.module.outcome.predictions]
     found = {}
-    for name, node in baselines.items():
+    for name, node in config.baselines.items():
         report = made(node)(built.task, known, asked)
         found[name] = {"scores": report.scores, "by_type": report.by_type}
     return found

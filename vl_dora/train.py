@@ -66,7 +66,7 @@ def train(config: DictConfig) -> float | None:
 
     if trainer.is_global_zero:
         results = {
-            **scored(built, config.baselines),
+            **scored(config, built),
             "before": before,
             "objective": {"name": config.objective, "value": objective, "step": checkpoints.best_step},
             "steps": steps,

@@ -14,7 +14,9 @@ from vl_dora.models.tiny_tokenizer import build_tokenizer
 from vl_dora.models.vision import TinyTower
 from vl_dora.models.vl_bart import VLBart
 
-WORDS = "how many red blue green yellow circle square triangle things are there yes no what color shape is the"
+WORDS = (
+    "how many red blue green yellow circle square triangle things are there yes no what color shape is the"
+)
 
 
 @pytest.fixture(scope="session")

@@ -54,15 +54,15 @@ def test_a_checkpoint_of_another_network_is_refused(finished, train, evaluate, t
     train(tmp_path / "run", "adapter=lora", "adapter.language.rank=4", "evaluate_before=false")
     other = tmp_path / "run" / "checkpoints" / "best.ckpt"
     with pytest.raises(ValueError, match="checkpoint is of another network or adapter selection"):
-        evaluate(finished, f"checkpoint={other}")
+        evaluate(finished, f"ckpt_path={other}")
 
 
 def test_what_is_no_checkpoint_is_refused(finished, evaluate, tmp_path):
     (tmp_path / "x.ckpt").write_bytes(b"no checkpoint")
     with pytest.raises(ValueError, match="is not a checkpoint"):
-        evaluate(finished, f"checkpoint={tmp_path / 'x.ckpt'}")
+        evaluate(finished, f"ckpt_path={tmp_path / 'x.ckpt'}")
     with pytest.raises(FileNotFoundError, match="does not exist"):
-        evaluate(finished, f"checkpoint={tmp_path / 'y.ckpt'}")
+        evaluate(finished, f"ckpt_path={tmp_path / 'y.ckpt'}")
 
 
 def test_what_is_no_run_directory_is_refused(evaluate, tmp_path):

@@ -35,7 +35,9 @@ def test_results_name_everything_a_reader_needs(finished):
     audit = json.loads((finished / "audit.json").read_text())
     assert (found["trainable"], found["total"]) == (audit["trainable"], audit["total"])
     assert found["steps"] == 4 and found["seconds_a_step"] > 0 and found["seconds_of_training"] > 0
-    assert found["peak_memory_mib"]["process"] > 50 and found["versions"]["torch"] == torch.__version__
+    assert found["peak_memory_mib"]["process"] > 50 and torch.__version__.startswith(
+        found["versions"]["torch"]
+    )
 
 
 def test_predictions_are_the_scored_samples(finished):

@@ -39,6 +39,7 @@ class KeepCheckpoints(lightning.Callback):
         self.best_step: int | None = None
         self._saved_step = 0
         self._validated_step: int | None = None
+        self._random: dict[str, Any] | None = None
 
     @property
     def last(self) -> Path:
@@ -49,14 +50,24 @@ class KeepCheckpoints(lightning.Callback):
         return self.folder / BEST
 
     def state_dict(self) -> dict[str, Any]:
-        return {"best_score": self.best_score, "best_step": self.best_step}
+        return {"best_score": self.best_score, "best_step": self.best_step, "random": _random_state()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.best_score, self.best_step = state["best_score"], state["best_step"]
+        self._random = state["random"]
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        # A run that goes on draws the dropout masks that it would have drawn unbroken.
+        if self._random is not None:
+            torch.set_rng_state(self._random["cpu"])
+            if torch.cuda.is_available() and len(self._random["cuda"]) == torch.cuda.device_count():
+                torch.cuda.set_rng_state_all(self._random["cuda"])
+            self._random = None
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, *args: Any) -> None:
         step = trainer.global_step
-        if self.every_n_steps and step != self._saved_step and step % self.every_n_steps == 0:
+        due = self.every_n_steps is not None and step % self.every_n_steps == 0
+        if step != self._saved_step and (due or step >= trainer.estimated_stepping_batches):
             self._saved_step = step
             self._save(trainer, self.last)
 
@@ -66,7 +77,8 @@ class KeepCheckpoints(lightning.Callback):
 
     def finish(self, trainer: Any, pl_module: Any, data: Any) -> None:
         """Call after `fit`: validates the final state where that was not done, and saves it."""
-        self._save(trainer, self.last)
+        if self._saved_step != trainer.global_step:
+            self._save(trainer, self.last)
         if self._validated_step != trainer.global_step:
             trainer.validate(pl_module, data, verbose=False)
             if self._is_best(trainer, pl_module) and trainer.is_global_zero:
@@ -97,6 +109,11 @@ class KeepCheckpoints(lightning.Callback):
         draft = path.with_name(f"{path.name}.tmp")
         shutil.copyfile(source, draft)
         os.replace(draft, path)
+
+
+def _random_state() -> dict[str, Any]:
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    return {"cpu": torch.get_rng_state(), "cuda": cuda}
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
