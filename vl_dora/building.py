@@ -11,7 +11,6 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-
 # What Lightning says of runs as they are meant to be here, and of its own deprecated calls.
 _NOISE = (
     r".*isinstance\(treespec, LeafSpec\).*",

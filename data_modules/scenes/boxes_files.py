@@ -51,7 +51,7 @@ def _write_split(
 ) -> None:
     images = folder / split / "images" / "0"
     images.mkdir(parents=True)
-    lines = []
+    lines: list[dict[str, object]] = []
     while len(lines) < 2 * presentations:
         bank = Bank(families(rng, towers if rng.randint(2) else scattered))
         speaker = Speaker(rng, bank.scenes[0])

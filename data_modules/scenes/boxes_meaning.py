@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from data_modules.scenes.boxes_pictures import Scene, is_towers
 
 SLOTS = 8
-Things = Callable[["Bank"], np.ndarray]
-Number = Callable[[np.ndarray], np.ndarray]
-Truth = Callable[["Bank"], np.ndarray]
+# What they return are arrays; numpy types comparisons of arrays as possibly plain bools.
+Things = Callable[["Bank"], Any]
+Number = Callable[[Any], Any]
+Truth = Callable[["Bank"], Any]
 
 
 class Bank:

@@ -39,7 +39,7 @@ class Thing(NamedTuple):
 
 
 Box = tuple[Thing, ...]
-Scene = tuple[Box, Box, Box]
+Scene = tuple[Box, ...]  # three boxes
 
 # Circles, upper left quadrant: for each row the empty pixels at its start and the partly covered ones after
 # them (of 255); the rest of the row is covered. The other quadrants mirror it.

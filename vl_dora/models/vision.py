@@ -36,7 +36,7 @@ class TinyTower(nn.Module):
         self.norms = nn.ModuleList(nn.BatchNorm2d(width) for width in widths[1:])
 
     def forward(self, pixels: Tensor) -> Tensor:
-        x = pixels.to(self.norms[0].weight.dtype) / 127.5 - 1
+        x = pixels.to(next(self.parameters()).dtype) / 127.5 - 1
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
             x = F.gelu(norm(convolution(x)))
         return x.flatten(2).transpose(1, 2)
@@ -57,6 +57,9 @@ class TimmTower(nn.Module):
     Raises:
         ValueError: timm does not know `name`, or `weights` is neither None, "hub" nor a file.
     """
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, name: str, weights: str | None = None) -> None:
         super().__init__()
