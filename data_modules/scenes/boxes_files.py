@@ -62,7 +62,7 @@ def _write_split(
             text, pair = asked
             places = rng.permutation(2)
             for label, scene in zip(("true", "false"), pair, strict=True):
-                identifier = f"{first + len(lines) // 2}-{places[label == 'true']}"
+                identifier = f"{first + len(lines) // 2}-{places[int(label == 'true')]}"
                 lines.append(
                     {
                         "sentence": text[:1].upper() + text[1:],
