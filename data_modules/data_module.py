@@ -294,6 +294,8 @@ class VisionLanguageDataModule(lightning.LightningDataModule):
             collate_fn=self.collate,
             pin_memory=torch.cuda.is_available(),
             persistent_workers=self.num_workers > 0,
+            # Its own, so that starting a pass draws nothing from the stream of the dropout masks.
+            generator=torch.Generator().manual_seed(self.seed),
         )
 
 
