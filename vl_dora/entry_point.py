@@ -68,6 +68,9 @@ def explain(error: BaseException, config_name: str) -> str:
         group, _, name = missing[1].rpartition("/")
         options = ", ".join(word for word in missing[3].split() if not word.startswith("_"))
         return f"{group}={name} does not exist; allowed: {options}"
+    unread = re.search(r"Error parsing override '(.*?)' (.*?)(?: See https|$)", text)
+    if unread:
+        return f"{unread[1]} cannot be read ({unread[2]}); options are written name=value"
     mandatory = re.search(r"[Mm]issing mandatory value: (\S+)", text)
     if mandatory:
         return f"{mandatory[1]} is not set; give {mandatory[1]}=<value> on the command line"

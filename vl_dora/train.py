@@ -26,8 +26,8 @@ def train(config: DictConfig) -> float | None:
     from vl_dora.run_directory import CHECKPOINTS, open_for_writing, settle_paths
     from vl_dora.run_report import circumstances, figures_of, scored, summary, write_outcome
 
-    OmegaConf.resolve(config)
     run_dir = settle_paths(config)
+    OmegaConf.resolve(config)
     start = open_for_writing(run_dir, config.ckpt_path)
     built = build(config)
     module, data = built.module, built.data

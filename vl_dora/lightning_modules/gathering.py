@@ -20,5 +20,7 @@ def gathered(predictions: Sequence[Prediction]) -> list[Prediction]:
         parts = [[] for _ in range(distributed.get_world_size())]
         distributed.all_gather_object(parts, list(predictions))
     longest = max(map(len, parts))
-    dealt = [part[i] for i in range(longest) for part in parts if i < len(part)]
-    return list({prediction.id: prediction for prediction in reversed(dealt)}.values())[::-1]
+    first: dict[str, Prediction] = {}
+    for prediction in (part[i] for i in range(longest) for part in parts if i < len(part)):
+        first.setdefault(prediction.id, prediction)
+    return list(first.values())

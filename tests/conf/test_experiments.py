@@ -1,0 +1,108 @@
+"""Every experiment that is shipped composes, builds and runs through."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import hydra
+import pytest
+import torch
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+
+from vl_dora.models.base import save_base, shipped_bases
+from vl_dora.models.tiny_tokenizer import build_tokenizer
+from vl_dora.plan import audit_of
+from vl_dora.train import train
+
+CONF = Path(__file__).resolve().parents[2] / "conf"
+EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
+# An embedded world is drawn with at most so many of everything.
+FEW = 12
+
+
+def composed(name: str, overrides: list[str]):
+    with hydra.initialize_config_module("vl_dora.conf", version_base="1.3"):
+        return hydra.compose(name, overrides)
+
+
+def choices(group: str) -> list[str]:
+    return sorted(p.stem for p in (CONF / group).glob("*.yaml") if not p.stem.startswith("_"))
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+def small_world(config) -> list[str]:
+    """Overrides that shrink every count of the embedded world."""
+    counts = {k: v for k, v in (config.data.embedded or {}).items() if isinstance(v, int) and k != "seed"}
+    fewer = [f"data.embedded.{name}={FEW}" for name, count in counts.items() if count > FEW]
+    # So few presentations leave a tenth of them empty.
+    return fewer + (["data.files.held_share=0.5"] if "held_share" in config.data.files else [])
+
+
+def base_of(config, folder: Path) -> list[str]:
+    """Overrides for a random base where the experiment's own is not shipped yet."""
+    if config.model.base in shipped_bases():
+        return []
+    torch.manual_seed(0)
+    network = instantiate(config.model.network, _convert_="all")
+    save_base(network, build_tokenizer([]), folder, {})
+    return [f"model.base={folder}"]
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_experiment_runs_through(experiment, cache, tmp_path):
+    overrides = [f"experiment={experiment}", "debug=fast", f"paths.run_dir={tmp_path / 'run'}"]
+    overrides.append(f"paths.cache_dir={cache}")
+    config = composed("train", overrides)
+    if config.data.embedded is None:
+        pytest.skip(f"experiment={experiment} has no embedded world, so it needs data.root")
+    config = composed("train", [*overrides, *small_world(config), *base_of(config, tmp_path / "base")])
+    objective = train(config)
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert results["steps"] == 4 and results["samples"] <= 8
+    assert results["objective"] == {**results["objective"], "name": config.objective, "value": objective}
+    assert results["scores"] and results["baselines"] and results["trainable"] > 0
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_experiment_plans_on_the_meta_device(experiment):
+    audit = audit_of(composed("plan", [f"experiment={experiment}"]))
+    assert 0 < audit.trainable <= audit.total
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_experiment_file_begins_with_its_command(experiment):
+    lines = (CONF / "experiment" / f"{experiment}.yaml").read_text().splitlines()
+    assert lines[0] == "# @package _global_"
+    assert lines[1].startswith(f"# python -m vl_dora.train experiment={experiment}")
+
+
+@pytest.mark.parametrize("adapter", choices("adapter"))
+def test_every_adapter_choice_fits_the_network_it_is_for(adapter):
+    if not adapter.startswith("vl_bart_"):
+        model = "tiny_vl_bart"
+    else:
+        model = "vl_bart_video" if "video" in adapter else "vl_bart_image"
+    audit = audit_of(composed("plan", [f"model={model}", f"adapter={adapter}"]))
+    assert (audit.trainable > 0) == (adapter != "frozen")
+
+
+@pytest.mark.parametrize("model", choices("model"))
+def test_every_shipped_base_fits_the_config_that_names_it(model):
+    config = composed("train", [f"model={model}", "paths.run_dir=unused"])
+    if config.model.base not in shipped_bases():
+        pytest.skip(f"model.base={config.model.base} is not shipped")
+    network = instantiate(config.model.network, _convert_="all")
+    instantiate(config.model.load_base)(network, config.model.base)
+    tokenizer = instantiate(config.model.load_tokenizer)(config.model.tokenizer)
+    assert len(tokenizer) == config.model.network.text.vocab_size
+
+
+@pytest.mark.parametrize("name", ["train", "evaluate", "plan"])
+def test_every_entry_point_composes(name):
+    assert OmegaConf.is_config(composed(name, []))
