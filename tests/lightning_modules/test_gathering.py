@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
-import torch.distributed as distributed
-import torch.multiprocessing as multiprocessing
+import subprocess
+import sys
 
 from vl_dora.batch import Example, Prediction
 from vl_dora.lightning_modules.gathering import gathered
+
+# Five samples dealt to two processes; the sampler repeats sample 0 so that both have three.
+WORKER = """
+import sys
+import torch.distributed as distributed
+from vl_dora.batch import Example, Prediction
+from vl_dora.lightning_modules.gathering import gathered
+
+rank, meeting = int(sys.argv[1]), sys.argv[2]
+distributed.init_process_group("gloo", "file://" + meeting, rank=rank, world_size=2)
+own = [Prediction(Example(str(n), "", ""), f"said by {rank}") for n in ((0, 2, 4), (1, 3, 0))[rank]]
+print([(p.id, p.text) for p in gathered(own)])
+distributed.destroy_process_group()
+"""
 
 
 def prediction(number: int, text: str = "") -> Prediction:
@@ -18,13 +32,12 @@ def test_one_process_keeps_order_and_the_first_of_an_id():
     assert [(p.id, p.text) for p in found] == [("2", "2"), ("1", "1")]
 
 
-def _worker(rank: int, folder: str) -> None:
-    distributed.init_process_group("gloo", f"file://{folder}/meet", rank=rank, world_size=2)
-    # Five samples dealt to two processes; the sampler repeats sample 0 to make both equal.
-    own = [prediction(n) for n in (0, 2, 4)] if rank == 0 else [prediction(n) for n in (1, 3, 0)]
-    assert [p.id for p in gathered(own)] == ["0", "1", "2", "3", "4"]
-    distributed.destroy_process_group()
-
-
 def test_two_processes_give_every_sample_once_in_file_order(tmp_path):
-    multiprocessing.spawn(_worker, (str(tmp_path),), nprocs=2)
+    command = [sys.executable, "-c", WORKER]
+    workers = [
+        subprocess.Popen([*command, str(rank), str(tmp_path / "meeting")], stdout=subprocess.PIPE, text=True)
+        for rank in (0, 1)
+    ]
+    said = [worker.communicate(timeout=120)[0].strip() for worker in workers]
+    expected = [(str(n), f"said by {n % 2}") for n in range(5)]
+    assert said == [repr(expected)] * 2
