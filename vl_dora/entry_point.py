@@ -56,7 +56,7 @@ def explain(error: BaseException, config_name: str) -> str:
     causes = list(_causes(error))
     ours = [cause for cause in causes if type(cause).__module__.split(".")[0] not in ("hydra", "omegaconf")]
     if ours:
-        return " ".join(str(ours[-1]).split())
+        return " ".join(str(ours[0]).split())
     text = next((" ".join(str(c).split()) for c in causes if str(c).strip()), type(error).__name__)
     wrong = re.search(r"Could not override '([^']+)'", text)
     if wrong:
