@@ -94,13 +94,14 @@ def build_trainer(config: DictConfig, callbacks: list[Any], *, with_loggers: boo
     Raises:
         ValueError: a setting that Lightning refuses.
     """
-    from lightning.pytorch.callbacks import RichProgressBar
     from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+    from vl_dora.lightning_modules.progress import TrainingBar
 
     _quieten()
     settings = plain(config.trainer)
     if settings.get("enable_progress_bar"):
-        callbacks = [RichProgressBar(), *callbacks]
+        callbacks = [TrainingBar(), *callbacks]
     loggers = [made(one) for one in config.logger.values()] if with_loggers else False
     try:
         return made(config.trainer)(

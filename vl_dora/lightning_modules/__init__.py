@@ -5,5 +5,6 @@ vl_bart         VLBartModule
 optimizer       settings of AdamW and the course of its learning rate
 gathering       predictions of all processes, each sample once
 checkpoints     last.ckpt and best.ckpt, and reading one
+progress        the progress bar
 watching        callbacks: movement check, step times, validation lines
 """
