@@ -76,7 +76,8 @@ def encode_pictures(config: DictConfig, built: Built) -> None:
     tower = getattr(network, "vision", None)
     if not config.encode_once or tower is None or audit.parts["vision"].trainable:
         return
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    on_gpu = config.trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+    device = torch.device("cuda" if on_gpu else "cpu")
     tower.eval().to(device)
     built.data.encode_pictures(lambda pixels: tower(pixels.to(device)))
     tower.cpu()

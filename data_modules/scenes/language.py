@@ -116,13 +116,7 @@ def position(scene: Scene) -> Pairs:
 
 def which_relation(scene: Scene) -> Pairs:
     """Which thing lies on one side of a named one; asked when exactly one does."""
-    found = []
-    for named in scene.unique_things():
-        for words, holds in DIRECTIONS.items():
-            others = [t for t in scene.things if holds(t, named)]
-            if len(others) == 1:
-                found.append((f"which thing is {words} the {named.name}?", others[0].name))
-    return found
+    return _by_relation(scene, "which thing is {} the {}?", lambda thing: thing.name)
 
 
 def which_further(scene: Scene) -> Pairs:
@@ -249,20 +243,21 @@ def judge_more(scene: Scene) -> Pairs:
 
 
 def colour_by_relation(scene: Scene) -> Pairs:
-    return _by_relation(scene, "color", lambda thing: thing.colour)
+    return _by_relation(scene, "what color is the thing {} the {}?", lambda thing: thing.colour)
 
 
 def shape_by_relation(scene: Scene) -> Pairs:
-    return _by_relation(scene, "shape", lambda thing: thing.shape)
+    return _by_relation(scene, "what shape is the thing {} the {}?", lambda thing: thing.shape)
 
 
-def _by_relation(scene: Scene, word: str, value: Callable[[Thing], str]) -> Pairs:
+def _by_relation(scene: Scene, question: str, answer: Callable[[Thing], str]) -> Pairs:
+    """Asks, with the side and the named thing filled in, about the only thing on that side."""
     found = []
     for named in scene.unique_things():
         for words, holds in DIRECTIONS.items():
             others = [t for t in scene.things if holds(t, named)]
             if len(others) == 1:
-                found.append((f"what {word} is the thing {words} the {named.name}?", value(others[0])))
+                found.append((question.format(words, named.name), answer(others[0])))
     return found
 
 
