@@ -8,7 +8,7 @@ from vl_dora.adapters.apply import Adaptation, adaptation_of, adapted_layers, ap
 from vl_dora.adapters.audit import AdaptationAudit, AuditRow, PartTotal
 from vl_dora.adapters.dora import DoRALinear
 from vl_dora.adapters.files import load_adapter, save_adapter
-from vl_dora.adapters.layer import AdaptedLinear
+from vl_dora.adapters.layer import AdaptedLayer, AdaptedLinear
 from vl_dora.adapters.lora import LoRALinear
 from vl_dora.adapters.magnitude import MagnitudeLinear
 from vl_dora.adapters.merging import merge, merged, unmerge
@@ -21,6 +21,7 @@ __all__ = [
     "METHODS",
     "Adaptation",
     "AdaptationAudit",
+    "AdaptedLayer",
     "AdaptedLinear",
     "AuditRow",
     "DoRALinear",

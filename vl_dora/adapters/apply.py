@@ -10,7 +10,7 @@ from torch import nn
 
 from vl_dora.adapters.audit import AdaptationAudit, AuditRow, PartTotal
 from vl_dora.adapters.choice import Choice, choose
-from vl_dora.adapters.layer import AdaptedLinear
+from vl_dora.adapters.layer import AdaptedLayer
 from vl_dora.adapters.matching import Part, split_parts
 from vl_dora.adapters.selection import LAYERS, Rule, read_selection
 
@@ -76,9 +76,9 @@ def apply_adapters(
     return audit
 
 
-def adapted_layers(network: nn.Module) -> dict[str, AdaptedLinear]:
+def adapted_layers(network: nn.Module) -> dict[str, AdaptedLayer]:
     """Path -> adapted layer, in the network's order."""
-    return {path: module for path, module in network.named_modules() if isinstance(module, AdaptedLinear)}
+    return {path: module for path, module in network.named_modules() if isinstance(module, AdaptedLayer)}
 
 
 def adaptation_of(network: nn.Module) -> Adaptation:
@@ -100,7 +100,7 @@ def normal_parts(network: nn.Module, parts: Mapping[str, Sequence[str]] | None) 
 
 
 def _trained(
-    choices: Sequence[Choice], layers: Mapping[str, AdaptedLinear]
+    choices: Sequence[Choice], layers: Mapping[str, AdaptedLayer]
 ) -> list[tuple[Choice, list[nn.Parameter]]]:
     """Each choice with what it trains; a tensor belongs to the first choice that names it."""
     taken: set[int] = set()
@@ -125,7 +125,7 @@ def _trained(
 def _audit(
     network: nn.Module,
     trained: Sequence[tuple[Choice, list[nn.Parameter]]],
-    layers: Mapping[str, AdaptedLinear],
+    layers: Mapping[str, AdaptedLayer],
     parts: Mapping[str, Part],
     default_lr: float | None,
 ) -> AdaptationAudit:

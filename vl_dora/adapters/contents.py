@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from vl_dora.adapters.apply import adaptation_of, adapted_layers
-from vl_dora.adapters.layer import AdaptedLinear
+from vl_dora.adapters.layer import AdaptedLayer, AdaptedLinear
 
 PREFIX = "base_model.model."
 LOW_RANK_A, LOW_RANK_B, MAGNITUDE = ".lora_A.weight", ".lora_B.weight", ".lora_magnitude_vector"
@@ -68,7 +68,7 @@ def contents(network: nn.Module) -> dict[str, Entry]:
     return entries
 
 
-def plain_key(name: str, layers: Mapping[str, AdaptedLinear]) -> str:
+def plain_key(name: str, layers: Mapping[str, AdaptedLayer]) -> str:
     """PEFT's key of a base parameter, from its name in the adapted network."""
     owner, _, leaf = name.rpartition(".")
     path, _, inner = owner.rpartition(".")
@@ -109,20 +109,18 @@ def whole_modules(network: nn.Module) -> list[str]:
     return chosen
 
 
-def _layer_entries(prefix: str, layer: AdaptedLinear, rescaled: bool) -> dict[str, Entry]:
-    down, up = getattr(layer, "lora_a", None), getattr(layer, "lora_b", None)
-    magnitude = getattr(layer, "magnitude", None)
+def _layer_entries(prefix: str, layer: AdaptedLayer, rescaled: bool) -> dict[str, Entry]:
+    own = {name: getattr(layer, name) for name in layer.file_keys if hasattr(layer, name)}
     entries = {}
-    if down is None or up is None:
+    if "lora_a" not in own:
+        assert isinstance(layer, AdaptedLinear)
         shapes = (FILLER_RANK, layer.in_features), (layer.out_features, FILLER_RANK)
         for ending, shape in zip((LOW_RANK_A, LOW_RANK_B), shapes, strict=True):
             entries[prefix + ending] = Entry(shape, None, partial(torch.zeros, shape))
-    else:
-        entries[prefix + LOW_RANK_A] = _entry(down)
-        entries[prefix + LOW_RANK_B] = _entry(up)
-    if magnitude is not None:
-        entries[prefix + MAGNITUDE] = _entry(magnitude)
-    elif rescaled:
+    for name, tensor in own.items():
+        entries[prefix + layer.file_keys[name]] = _entry(tensor)
+    if rescaled and "magnitude" not in own:
+        assert isinstance(layer, AdaptedLinear)
         norm = Entry((layer.out_features,), None, lambda: layer.merged_weight().norm(dim=1))
         entries[prefix + MAGNITUDE] = norm
     return entries

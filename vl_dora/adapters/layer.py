@@ -1,19 +1,19 @@
-"""What every adapted linear layer shares: a frozen base, and merging that undoes itself.
+"""What every adapted layer shares: a frozen base, and merging that undoes itself.
 
 Shapes: o = out_features, i = in_features, r = rank.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 
-class AdaptedLinear(nn.Module):
-    """A frozen `nn.Linear` with something small to train beside it.
+class AdaptedLayer(nn.Module):
+    """A frozen layer with something small to train beside it.
 
     The layer's own parameters stay in float32 (float64 beside a float64 base) even when the
     network around it is cast to half precision: bfloat16 swallows small updates.
@@ -21,18 +21,29 @@ class AdaptedLinear(nn.Module):
     Args:
         base: the layer to adapt; frozen in place, not copied.
 
+    Attributes:
+        kinds: classes of layers that can be the base.
+        file_keys: own parameter -> ending of its key in an adapter file, PEFT's where PEFT has the method.
+
     Raises:
-        ValueError: `base` is not an `nn.Linear`.
+        ValueError: `base` is of another kind.
     """
 
     method: str
-    base: nn.Linear
+    kinds: tuple[type[nn.Module], ...]
+    file_keys: Mapping[str, str] = {
+        "lora_a": ".lora_A.weight",
+        "lora_b": ".lora_B.weight",
+        "magnitude": ".lora_magnitude_vector",
+    }
+    base: Any
     _unmerged: Tensor | None
 
-    def __init__(self, base: nn.Linear) -> None:
+    def __init__(self, base: nn.Module) -> None:
         super().__init__()
-        if not isinstance(base, nn.Linear):
-            raise ValueError(f"base is a {type(base).__name__}; only nn.Linear layers can be adapted")
+        if not isinstance(base, self.kinds):
+            known = " or ".join(f"nn.{kind.__name__}" for kind in self.kinds)
+            raise ValueError(f"base is a {type(base).__name__}; only {known} layers can be adapted so")
         self.base = base.requires_grad_(False)
         self.register_buffer("_unmerged", None, persistent=False)
         self.train(base.training)
@@ -44,7 +55,7 @@ class AdaptedLinear(nn.Module):
 
     @property
     def weight(self) -> Tensor:
-        """The base weight (o, i); other code reads device and dtype from it."""
+        """The base weight; other code reads device and dtype from it."""
         return self.base.weight
 
     @property
@@ -53,20 +64,12 @@ class AdaptedLinear(nn.Module):
         return self.base.bias
 
     @property
-    def in_features(self) -> int:
-        return self.base.in_features
-
-    @property
-    def out_features(self) -> int:
-        return self.base.out_features
-
-    @property
     def merged(self) -> bool:
         """Whether the adapter is folded into the base weight now."""
         return self._unmerged is not None
 
     def merged_weight(self) -> Tensor:
-        """The weight (o, i) of the plain layer that computes the same map, in `wide`."""
+        """The weight of the plain layer that computes the same map, in `wide`."""
         raise NotImplementedError
 
     @torch.no_grad()
@@ -103,6 +106,21 @@ class AdaptedLinear(nn.Module):
                 parameter.grad = None
                 parameter.data = before[name].to(parameter.device, self.wide)
         return self
+
+
+class AdaptedLinear(AdaptedLayer):
+    """An adapted `nn.Linear`: W (o, i), bias (o,) or none."""
+
+    kinds = (nn.Linear,)
+    base: nn.Linear
+
+    @property
+    def in_features(self) -> int:
+        return self.base.in_features
+
+    @property
+    def out_features(self) -> int:
+        return self.base.out_features
 
 
 def check_rank(rank: int, base: nn.Linear) -> None:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from torch import nn
 
 from vl_dora.adapters.apply import adapted_layers
-from vl_dora.adapters.layer import AdaptedLinear
+from vl_dora.adapters.layer import AdaptedLayer
 
 
 def merge(network: nn.Module) -> None:
@@ -44,7 +44,7 @@ def merged(network: nn.Module) -> Iterator[nn.Module]:
         unmerge(network)
 
 
-def _layers(network: nn.Module, *, merged: bool) -> list[AdaptedLinear]:
+def _layers(network: nn.Module, *, merged: bool) -> list[AdaptedLayer]:
     layers = adapted_layers(network)
     if not layers:
         raise ValueError(f"this {type(network).__name__} has no adapted layers to merge or unmerge")

@@ -12,7 +12,7 @@ from torch import nn
 from vl_dora.adapters.apply import adapted_layers, normal_parts
 from vl_dora.adapters.contents import FILLER_RANK, LOW_RANK_A, PREFIX, whole_modules
 from vl_dora.adapters.dora import DoRALinear
-from vl_dora.adapters.layer import AdaptedLinear
+from vl_dora.adapters.layer import AdaptedLayer
 from vl_dora.adapters.lora import LoRALinear
 from vl_dora.adapters.matching import Part, match, shorten, split_parts
 
@@ -158,11 +158,11 @@ def _rule(
     return rule
 
 
-def _rank_and_alpha(layer: AdaptedLinear) -> tuple[int, float]:
+def _rank_and_alpha(layer: AdaptedLayer) -> tuple[int, float]:
     return getattr(layer, "rank", FILLER_RANK), getattr(layer, "alpha", FILLER_RANK)
 
 
-def _targets(network: nn.Module, layers: Mapping[str, AdaptedLinear]) -> list[str] | str:
+def _targets(network: nn.Module, layers: Mapping[str, AdaptedLayer]) -> list[str] | str:
     inner = tuple(f"{path}." for path in layers)
     paths = [p for p, _ in network.named_modules() if p and not p.startswith(inner or ("\0",))]
     full = sorted(layers)

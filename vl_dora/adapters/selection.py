@@ -18,12 +18,12 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from vl_dora.adapters.dora import DoRALinear
-from vl_dora.adapters.layer import AdaptedLinear
+from vl_dora.adapters.layer import AdaptedLayer
 from vl_dora.adapters.lora import LoRALinear
 from vl_dora.adapters.magnitude import MagnitudeLinear
 
 # Method words that adapt a layer, and the class that does it.
-LAYERS: dict[str, Callable[..., AdaptedLinear]] = {
+LAYERS: dict[str, Callable[..., AdaptedLayer]] = {
     "lora": LoRALinear,
     "dora": DoRALinear,
     "magnitude": MagnitudeLinear,
