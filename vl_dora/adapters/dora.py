@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vl_dora.adapters.layer import check_number, check_rank, check_word
+from vl_dora.adapters.initialization import INITS, low_rank_scale, start_factors
+from vl_dora.adapters.layer import check_number, check_rank, check_switch, check_word
 from vl_dora.adapters.rescaled import RescaledLinear
 from vl_dora.adapters.row_norm import adapted_row_squares, without_autocast
 
@@ -25,8 +26,9 @@ class DoRALinear(RescaledLinear):
 
     y = c * (W x) + b + c * s * (B A x),   c = m / ||W + s B A||_row,   s = alpha / r
 
-    At construction m = ||W||_row and B = 0, so the output equals `base(x)` exactly. The bias is
-    never scaled. Norm and magnitude are float32 whatever the base dtype.
+    At construction m = ||W||_row and B = 0, so the output equals `base(x)` exactly (with
+    pissa: to one rounding of W). The bias is never scaled. Norm and magnitude are float32 whatever
+    the base dtype.
 
     Args:
         base: the layer to adapt; frozen in place, not copied.
@@ -37,6 +39,8 @@ class DoRALinear(RescaledLinear):
             paper); "full": the gradient flows through it.
         dropout_mode: "branch": c * (W x) + b + c * s * (B A x~), one base product; "reference":
             W x + (c - 1) * (W x~) + b + c * s * (B A x~) with one draw x~. Equal at p = 0.
+        rslora: s = alpha / sqrt(r) instead.
+        init: where A and B start: kaiming, gaussian or pissa (`initialization.py`).
 
     Raises:
         ValueError: an option is outside what is stated above.
@@ -53,6 +57,8 @@ class DoRALinear(RescaledLinear):
         dropout: float = 0.0,
         norm_gradient: str = "detached",
         dropout_mode: str = "branch",
+        rslora: bool = False,
+        init: str = "kaiming",
     ) -> None:
         super().__init__(base)
         check_rank(rank, base)
@@ -60,13 +66,16 @@ class DoRALinear(RescaledLinear):
         check_number("dropout", dropout, low=0.0, high=1.0)
         check_word("norm_gradient", norm_gradient, NORM_GRADIENTS)
         check_word("dropout_mode", dropout_mode, DROPOUT_MODES)
-        self.rank, self.alpha, self.scale = rank, alpha, alpha / rank
+        check_switch("rslora", rslora)
+        check_word("init", init, INITS)
+        self.rank, self.alpha, self.rslora, self.init = rank, alpha, rslora, init
+        self.scale = low_rank_scale(rank, alpha, rslora)
         self.norm_gradient, self.dropout_mode = norm_gradient, dropout_mode
         self.dropout = nn.Dropout(dropout)
         device = base.weight.device
         self.lora_a = nn.Parameter(torch.empty(rank, base.in_features, dtype=self.wide, device=device))
         self.lora_b = nn.Parameter(torch.zeros(base.out_features, rank, dtype=self.wide, device=device))
-        nn.init.kaiming_uniform_(self.lora_a, a=math.sqrt(5))
+        start_factors(self)
         self.train(base.training)
 
     def squares(self) -> Tensor:

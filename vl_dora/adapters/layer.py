@@ -144,6 +144,16 @@ def check_word(option: str, word: str, allowed: tuple[str, ...]) -> None:
         raise ValueError(f"{option}={word!r} is unknown; allowed: {', '.join(allowed)}")
 
 
+def check_switch(option: str, value: bool) -> None:
+    """Stops on a switch that is neither true nor false.
+
+    Raises:
+        ValueError: `value` is no boolean.
+    """
+    if not isinstance(value, bool):
+        raise ValueError(f"{option}={value!r} must be true or false")
+
+
 def check_number(option: str, value: float, *, low: float, high: float) -> None:
     """Stops on a number outside [low, high), on booleans and on what is no number.
 

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vl_dora.adapters.layer import AdaptedLinear, check_number, check_rank
+from vl_dora.adapters.initialization import INITS, low_rank_scale, start_factors
+from vl_dora.adapters.layer import AdaptedLinear, check_number, check_rank, check_switch, check_word
 from vl_dora.adapters.row_norm import without_autocast
 
 
@@ -20,13 +21,15 @@ class LoRALinear(AdaptedLinear):
 
     y = W x + b + s * (B A x~),   s = alpha / r,   x~ = x after dropout
 
-    At construction B = 0, so the output equals `base(x)` exactly.
+    At construction B = 0, so the output equals `base(x)` exactly (with pissa: to one rounding of W).
 
     Args:
         base: the layer to adapt; frozen in place, not copied.
         rank: r, 1 <= r <= min(i, o).
         alpha: numerator of the scale s; unit-less.
         dropout: drop probability on the adapter's view of x, 0 <= p < 1.
+        rslora: s = alpha / sqrt(r) instead.
+        init: where A and B start: kaiming, gaussian or pissa (`initialization.py`).
 
     Raises:
         ValueError: an option is outside what is stated above.
@@ -34,17 +37,29 @@ class LoRALinear(AdaptedLinear):
 
     method = "lora"
 
-    def __init__(self, base: nn.Linear, *, rank: int, alpha: float, dropout: float = 0.0) -> None:
+    def __init__(
+        self,
+        base: nn.Linear,
+        *,
+        rank: int,
+        alpha: float,
+        dropout: float = 0.0,
+        rslora: bool = False,
+        init: str = "kaiming",
+    ) -> None:
         super().__init__(base)
         check_rank(rank, base)
         check_number("alpha", alpha, low=0.0, high=math.inf)
         check_number("dropout", dropout, low=0.0, high=1.0)
-        self.rank, self.alpha, self.scale = rank, alpha, alpha / rank
+        check_switch("rslora", rslora)
+        check_word("init", init, INITS)
+        self.rank, self.alpha, self.rslora, self.init = rank, alpha, rslora, init
+        self.scale = low_rank_scale(rank, alpha, rslora)
         self.dropout = nn.Dropout(dropout)
         device = base.weight.device
         self.lora_a = nn.Parameter(torch.empty(rank, base.in_features, dtype=self.wide, device=device))
         self.lora_b = nn.Parameter(torch.zeros(base.out_features, rank, dtype=self.wide, device=device))
-        nn.init.kaiming_uniform_(self.lora_a, a=math.sqrt(5))
+        start_factors(self)
         self.train(base.training)
 
     def forward(self, x: Tensor) -> Tensor:
