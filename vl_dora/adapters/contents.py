@@ -7,14 +7,13 @@ into the base by the same route (biases of adapted layers as `.base_layer.bias`)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Mapping
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from vl_dora.adapters.apply import adaptation_of, adapted_layers
+from vl_dora.adapters.entry import Entry
 from vl_dora.adapters.layer import AdaptedLayer, AdaptedLinear
 
 PREFIX = "base_model.model."
@@ -24,27 +23,6 @@ LOW_RANK_A, LOW_RANK_B, MAGNITUDE = ".lora_A.weight", ".lora_B.weight", ".lora_m
 FILLER_RANK = 1
 
 
-@dataclass(frozen=True)
-class Entry:
-    """One key of the file.
-
-    Args:
-        shape: of the tensor.
-        tensor: the network's own tensor, or None for a filler that only PEFT reads.
-        filler: makes the filler.
-    """
-
-    shape: tuple[int, ...]
-    tensor: Tensor | None
-    filler: Callable[[], Tensor] | None = None
-
-    def value(self) -> Tensor:
-        """A copy to be written to a file."""
-        made = self.tensor if self.tensor is not None else self.filler() if self.filler else None
-        assert made is not None
-        return made.detach().to("cpu", copy=True).contiguous()
-
-
 def contents(network: nn.Module) -> dict[str, Entry]:
     """Key -> entry of everything that trains in an adapted network, in the network's order.
 
@@ -52,19 +30,18 @@ def contents(network: nn.Module) -> dict[str, Entry]:
         ValueError: the network has no adapters.
     """
     layers = adapted_layers(network)
-    rescaled = any(layer.method != "lora" for layer in layers.values())
     entries: dict[str, Entry] = {}
-    for path, layer in layers.items():
-        entries.update(_layer_entries(PREFIX + path, layer, rescaled))
+    for path, own_entries in layer_entries(layers).items():
+        entries.update({PREFIX + path + ending: entry for ending, entry in own_entries.items()})
     own = {id(p) for layer in layers.values() for p in layer.parameters(recurse=False)}
     parameters = dict(network.named_parameters())
     for row in adaptation_of(network).audit.rows:
         for name in row.names:
             if id(parameters[name]) not in own:
-                entries[plain_key(name, layers)] = _entry(parameters[name])
+                entries[plain_key(name, layers)] = Entry.of(parameters[name])
     for path in whole_modules(network):
         for name, tensor in network.get_submodule(path).state_dict(keep_vars=True).items():
-            entries[f"{PREFIX}{path}.{name}"] = _entry(tensor)
+            entries[f"{PREFIX}{path}.{name}"] = Entry.of(tensor)
     return entries
 
 
@@ -109,22 +86,20 @@ def whole_modules(network: nn.Module) -> list[str]:
     return chosen
 
 
-def _layer_entries(prefix: str, layer: AdaptedLayer, rescaled: bool) -> dict[str, Entry]:
-    own = {name: getattr(layer, name) for name in layer.file_keys if hasattr(layer, name)}
-    entries = {}
-    if "lora_a" not in own:
-        assert isinstance(layer, AdaptedLinear)
-        shapes = (FILLER_RANK, layer.in_features), (layer.out_features, FILLER_RANK)
-        for ending, shape in zip((LOW_RANK_A, LOW_RANK_B), shapes, strict=True):
-            entries[prefix + ending] = Entry(shape, None, partial(torch.zeros, shape))
-    for name, tensor in own.items():
-        entries[prefix + layer.file_keys[name]] = _entry(tensor)
-    if rescaled and "magnitude" not in own:
-        assert isinstance(layer, AdaptedLinear)
-        norm = Entry((layer.out_features,), None, lambda: layer.merged_weight().norm(dim=1))
-        entries[prefix + MAGNITUDE] = norm
-    return entries
+def layer_entries(layers: Mapping[str, AdaptedLayer]) -> dict[str, dict[str, Entry]]:
+    """Path -> ending -> entry of every adapted layer, with the fillers that one config for all needs."""
+    found = {path: layer.file_entries() for path, layer in layers.items()}
+    rescaled = any(MAGNITUDE in entries for entries in found.values())
+    for path, entries in found.items():
+        layer = layers[path]
+        if MAGNITUDE in entries and isinstance(layer, AdaptedLinear) and LOW_RANK_A not in entries:
+            shapes = (FILLER_RANK, layer.in_features), (layer.out_features, FILLER_RANK)
+            fillers = {e: _zeros(shape) for e, shape in zip((LOW_RANK_A, LOW_RANK_B), shapes, strict=True)}
+            found[path] = {**fillers, **entries}
+        elif rescaled and LOW_RANK_A in entries and MAGNITUDE not in entries:
+            entries[MAGNITUDE] = layer.unit_magnitude()
+    return found
 
 
-def _entry(tensor: Tensor) -> Entry:
-    return Entry(tuple(tensor.shape), tensor)
+def _zeros(shape: tuple[int, int]) -> Entry:
+    return Entry(shape, lambda: torch.zeros(shape), None)

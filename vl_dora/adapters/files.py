@@ -57,7 +57,7 @@ def save_adapter(
     }
     Saved(
         config=write_config(network),
-        tensors={key: entry.value() for key, entry in contents(network).items()},
+        tensors={key: entry.to_write() for key, entry in contents(network).items()},
         record=record,
         rows={name: _slice(network, name, first).cpu().clone() for name, first in rows.items()},
     ).write(Path(directory))
@@ -131,8 +131,8 @@ def _fill(network: nn.Module, directory: Path, saved: Saved) -> None:
                 f"{tuple(slot.shape)}; give it the same added tokens first"
             )
     for key, entry in entries.items():
-        if entry.tensor is not None:
-            entry.tensor.copy_(saved.tensors[key])
+        if entry.assign is not None:
+            entry.assign(saved.tensors[key])
     for name, slot in slots.items():
         slot.copy_(saved.rows[name])
 

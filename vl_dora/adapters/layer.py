@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vl_dora.adapters.entry import Entry
+
 
 class AdaptedLayer(nn.Module):
     """A frozen layer with something small to train beside it.
@@ -71,6 +73,16 @@ class AdaptedLayer(nn.Module):
     def merged_weight(self) -> Tensor:
         """The weight of the plain layer that computes the same map, in `wide`."""
         raise NotImplementedError
+
+    def file_entries(self) -> dict[str, Entry]:
+        """Ending of the key -> entry of all that this layer has in an adapter file, in the file's order."""
+        own = {ending: getattr(self, name, None) for name, ending in self.file_keys.items()}
+        return {ending: Entry.of(tensor) for ending, tensor in own.items() if tensor is not None}
+
+    def unit_magnitude(self) -> Entry:
+        """A filler (o,) beside layers with magnitudes: DoRA with this one re-scales nothing (c = 1)."""
+        rows = len(self.base.weight)
+        return Entry((rows,), lambda: self.merged_weight().flatten(1).norm(dim=1), None)
 
     @torch.no_grad()
     def merge(self) -> None:
