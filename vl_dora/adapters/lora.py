@@ -9,10 +9,11 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from vl_dora.adapters.engine import adapted_linear, autocast_dtype, drawn
 from vl_dora.adapters.initialization import INITS, low_rank_scale, start_factors
 from vl_dora.adapters.layer import AdaptedLinear, check_number, check_rank, check_switch, check_word
+from vl_dora.adapters.products import Factors, Settings
 from vl_dora.adapters.row_norm import without_autocast
 
 
@@ -66,8 +67,11 @@ class LoRALinear(AdaptedLinear):
         """(*batch, i) to (*batch, o)."""
         if self.merged:
             return self._merged_forward(x)
-        up = (self.scale * self.lora_b).to(x.dtype)
-        return self.base(x) + F.linear(F.linear(self.dropout(x), self.lora_a.to(x.dtype)), up)
+        dtype = autocast_dtype(x, self.base.weight)
+        x = x if dtype is None else x.to(dtype)
+        keep = drawn(x, self.dropout.p) if self.training else None
+        factors = Factors(self.base.weight, self.base.bias, self.lora_a, self.lora_b)
+        return adapted_linear(x, factors, keep, Settings(self.scale, self.dropout.p))
 
     @torch.no_grad()
     def merged_weight(self) -> Tensor:

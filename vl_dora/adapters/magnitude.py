@@ -8,6 +8,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from vl_dora.adapters.compiled import compiled_base_squares
+from vl_dora.adapters.engine import adapted_linear, autocast_dtype
+from vl_dora.adapters.products import Factors, Settings
 from vl_dora.adapters.rescaled import RescaledLinear
 
 
@@ -29,8 +32,14 @@ class MagnitudeLinear(RescaledLinear):
         """(*batch, i) to (*batch, o)."""
         if self.merged:
             return self._merged_forward(x)
-        plain = self.base(x)
-        return self.rescale(plain, self.gain(self.base_squares())).to(plain.dtype)
+        dtype = autocast_dtype(x, self.base.weight)
+        squares = (
+            compiled_base_squares(self._ticket, self.magnitude)
+            if torch.compiler.is_compiling()
+            else self.base_squares()
+        )
+        factors = Factors(self.base.weight, self.base.bias, magnitude=self.magnitude, squares=squares)
+        return adapted_linear(x if dtype is None else x.to(dtype), factors, None, Settings())
 
     @torch.no_grad()
     def merged_weight(self) -> Tensor:

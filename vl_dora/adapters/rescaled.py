@@ -8,7 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vl_dora.adapters.compiled import new_ticket
 from vl_dora.adapters.layer import AdaptedLinear
+from vl_dora.adapters.products import gain
 from vl_dora.adapters.row_norm import row_squares
 
 
@@ -22,28 +24,38 @@ class RescaledLinear(AdaptedLinear):
     def __init__(self, base: nn.Linear) -> None:
         super().__init__(base)
         self._squares_of: tuple | None = None
+        self._sample: Tensor | None = None
+        self._ticket = new_ticket(self)
         self.register_buffer("_squares", None, persistent=False)
         squares = self.base_squares()
         self.magnitude = nn.Parameter(squares if squares.is_meta else squares.sqrt())
 
     def base_squares(self) -> Tensor:
-        """||W||^2 per row, (o,), in `wide`: computed once, and again whenever W has changed."""
+        """||W||^2 per row, (o,), in `wide`: computed once, and again whenever W has changed.
+
+        W is frozen. Loading, replacing and writing it in place is seen; a write through `.data` is
+        seen on a CPU where it reaches one of the columns that are looked at.
+        """
         weight = self.base.weight
         if weight.is_inference():
             return row_squares(weight, self.wide)
-        identity = _identity(weight)
-        if self._squares_of != identity:
+        identity, sample = _identity(weight), _sample(weight)
+        same = sample is None or (self._sample is not None and torch.equal(sample, self._sample))
+        if self._squares_of != identity or not same:
             # Buffers must be usable in later training even if first computed under inference_mode.
             with torch.inference_mode(False):
                 self._squares = row_squares(weight, self.wide)
+                self._sample = None if sample is None else sample.clone()
             self._squares_of = identity
         return self._squares
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._ticket = new_ticket(self)  # a copy is another layer
+
     def gain(self, squares: Tensor) -> Tensor:
         """c = m / n, (o,), from the squared norms n^2; 1 where n = 0 (real models have zero rows)."""
-        empty = squares <= 0
-        norm = torch.where(empty, torch.ones_like(squares), squares).sqrt()
-        return torch.where(empty, torch.ones_like(squares), self.magnitude.to(squares.dtype) / norm)
+        return gain(self.magnitude, squares)
 
     def rescale(self, plain: Tensor, gain: Tensor) -> Tensor:
         """c * (W x) + b out of plain = W x + b, in the gain's dtype; exactly `plain` where c = 1.
@@ -62,8 +74,17 @@ class RescaledLinear(AdaptedLinear):
         super()._apply(fn, recurse)
         moved = known and self.base.weight.dtype == dtype
         self._squares_of = _identity(self.base.weight) if moved else None
+        sample = _sample(self.base.weight)
+        self._sample = None if sample is None else sample.clone()
         return self
 
 
 def _identity(weight: Tensor) -> tuple:
     return weight.data_ptr(), weight._version, weight.dtype, weight.device
+
+
+def _sample(weight: Tensor) -> Tensor | None:
+    """A few columns of W on a CPU: whoever reloads or re-scales W changes them."""
+    if weight.device.type != "cpu":
+        return None
+    return weight.detach()[:, :: max(1, weight.shape[1] // 2)]
