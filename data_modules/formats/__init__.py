@@ -9,8 +9,11 @@ A reader is a frozen dataclass with
 Readers open no picture. An error names file and row, what was found and what is expected.
 """
 
+from data_modules.formats.coco_captions import CocoCaptions
+from data_modules.formats.gqa import GQA
+from data_modules.formats.nlvr2 import NLVR2
 from data_modules.formats.nlvr_cornell import NLVRCornell
 from data_modules.formats.shapes import Shapes
 from data_modules.formats.vqav2 import VQAv2
 
-__all__ = ["NLVRCornell", "Shapes", "VQAv2"]
+__all__ = ["GQA", "NLVR2", "CocoCaptions", "NLVRCornell", "Shapes", "VQAv2"]

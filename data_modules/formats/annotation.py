@@ -7,7 +7,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-_KINDS = {int: "a whole number", str: "a text", list: "a list", dict: "an object {...}"}
+_KINDS = {
+    int: "a whole number",
+    str: "a text",
+    bool: "true or false",
+    list: "a list",
+    dict: "an object {...}",
+}
 
 
 def data_root(root: Path) -> Path:

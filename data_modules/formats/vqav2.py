@@ -8,6 +8,8 @@ The official download, unpacked into one folder (visualqa.org/download.html):
         458752, "question_type": "what is this", "answer_type": "other", "multiple_choice_answer":
         "net", "answers": [{"answer": "net", "answer_confidence": "maybe", "answer_id": 1}, ...]}]}
     NAME/COCO_NAME_000000458752.jpg          the pictures, .jpg or .png
+
+Where none of these question files is there, VL-Adapter's are read, see `vqa_karpathy`.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from data_modules.formats import vqa_karpathy
 from data_modules.formats.annotation import (
     as_object,
     data_root,
@@ -44,6 +47,8 @@ class VQAv2:
         names: split word -> the NAME in the file names; any other split word is a NAME itself.
         picture_names: NAME -> the NAME in the pictures' paths, where the two differ.
         unanswered: accept questions without annotations (test2015); their rows have no `answers`.
+        karpathy_folders: where the pictures of VL-Adapter's files are looked for, below the data folder, the
+            first that has it; {folder} is train2014, val2014 or test2015.
     """
 
     names: Mapping[str, str] = field(
@@ -51,6 +56,7 @@ class VQAv2:
     )
     picture_names: Mapping[str, str] = field(default_factory=lambda: {"test-dev2015": "test2015"})
     unanswered: bool = False
+    karpathy_folders: tuple[str, ...] = ("{folder}", "images/{folder}")
 
     def rows(self, root: Path, split: str) -> Iterator[tuple[dict[str, Any], str]]:
         """The split's questions, joined with their annotations, in the order of the question file.
@@ -63,6 +69,9 @@ class VQAv2:
             ValueError: a file or row is not as expected.
         """
         root = Path(root)
+        if not self._official(root) and vqa_karpathy.splits(root):
+            yield from self._karpathy(root, split)
+            return
         name = self.names.get(split, split)
         path = split_file(root, f"v2_OpenEnded_mscoco_{name}_questions.json", split, self.splits(root))
         annotations = self._annotations(root, name)
@@ -94,9 +103,24 @@ class VQAv2:
 
     def splits(self, root: Path) -> tuple[str, ...]:
         """The split words whose question file is in the folder, known words first."""
-        found = [m[1] for m in map(_QUESTIONS.fullmatch, sorted(os.listdir(data_root(root)))) if m]
+        found = self._official(root)
+        if not found:
+            return vqa_karpathy.splits(Path(root))
         known = [word for word, name in self.names.items() if name in found]
         return (*known, *(name for name in found if name not in self.names.values()))
+
+    def _official(self, root: Path) -> list[str]:
+        """The NAMEs of the official question files."""
+        return [m[1] for m in map(_QUESTIONS.fullmatch, sorted(os.listdir(data_root(root)))) if m]
+
+    def _karpathy(self, root: Path, split: str) -> Iterator[tuple[dict[str, Any], str]]:
+        annotations: dict[int, tuple[dict[str, Any], str]] = {}
+        for name in ("train2014", "val2014"):
+            if (root / f"v2_mscoco_{name}_annotations.json").is_file():
+                annotations |= self._annotations(root, name)
+        yield from vqa_karpathy.rows(
+            root, split, annotations, folders=tuple(self.karpathy_folders), unanswered=self.unanswered
+        )
 
     def _annotations(self, root: Path, name: str) -> dict[int, tuple[dict[str, Any], str]]:
         path = root / f"v2_mscoco_{name}_annotations.json"
