@@ -5,6 +5,7 @@ reading         rows to checked examples; bad samples stop the run or are counte
 dataset         one split, and the order in which it is gone through
 collate         samples to a Batch
 visuals         pictures from files and arrays
+video           frames of clips by time: data_modules.video.sample_frames
 stored_features features that a frozen tower computed once
 cache           embedded worlds drawn once
 formats         one file an official file format

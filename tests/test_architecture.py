@@ -58,6 +58,8 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
             "PIL",
             "decord",
             "av",
+            "h5py",
+            "pyarrow",
             "tokenizers",
             "transformers",
             "safetensors",

@@ -1,0 +1,90 @@
+"""Decoding in loader workers and threads: the same frames, no hang, memory that stays flat."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from torch.utils.data import DataLoader, Dataset
+
+from data_modules.video import VideoError, sample_frames
+
+from .conftest import number_of
+
+# torch's advice on machines of one core; two workers are the matter here.
+pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create 2 worker:UserWarning")
+
+NAMES = ["h264.mp4", "h264_b_frames_from_5_s.mp4", "hevc.mp4", "vp9.webm", "mpeg4_b_frames.mp4", "av1.mkv"]
+WISHES = [{"count": 3}, {}, {"fps": 5.0}, {"count": 45, "size": 64}]
+PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 0
+
+
+class Decodes(Dataset):
+    """`num` decodes of a few files in turn: (worker, its resident MiB, whether the numbers are right)."""
+
+    def __init__(self, paths: list[Path], num: int) -> None:
+        self.paths, self.num = paths, num
+
+    def __len__(self) -> int:
+        return self.num
+
+    def __getitem__(self, index: int) -> tuple[int, float, bool]:
+        path = self.paths[index % len(self.paths)]
+        try:
+            found = sample_frames(path, **WISHES[index // len(self.paths) % len(WISHES)])
+            right = [number_of(frame) for frame in found.frames] == found.indices.tolist()
+        except VideoError:
+            right = path.name.startswith("damaged")
+        resident = int(Path("/proc/self/statm").read_text().split()[1]) * PAGE / 2**20
+        return os.getpid(), resident, right
+
+
+@pytest.fixture
+def paths(clip, tmp_path) -> list[Path]:
+    """Six kinds of sound files, and a damaged one."""
+    found = [clip(name).path for name in NAMES]
+    raw = found[0].read_bytes()
+    (tmp_path / "damaged.mp4").write_bytes(raw[: len(raw) // 2])
+    return [*found, tmp_path / "damaged.mp4"]
+
+
+def run(paths: list[Path], num: int) -> dict[int, list[float]]:
+    """Resident MiB by worker, in order."""
+    loader = DataLoader(Decodes(paths, num), batch_size=None, num_workers=2, timeout=120)
+    seen: dict[int, list[float]] = {}
+    for worker, resident, right in loader:
+        assert right
+        seen.setdefault(int(worker), []).append(float(resident))
+    return seen
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads memory from /proc")
+def test_workers_decode_after_the_parent_did(paths):
+    for path in paths[:-1]:
+        for _ in range(2):
+            sample_frames(path)  # the second by decord where it may be used
+    seen = run(paths, 60)
+    assert len(seen) == 2 and os.getpid() not in seen
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads memory from /proc")
+def test_memory_is_flat_over_two_thousand_decodes(paths):
+    for resident in run(paths, 2_000).values():
+        assert len(resident) == 1_000
+        early, late = max(resident[150:300]), max(resident[-150:])
+        assert late < early + 8, f"grew from {early:.0f} to {late:.0f} MiB"
+
+
+def test_threads_that_decode_at_once_do_not_meet(clip):
+    path = clip("h264_b_frames_from_5_s.mp4").path
+    expected = [sample_frames(path, **wish).frames for wish in WISHES for _ in range(2)]
+    with ThreadPoolExecutor(4) as pool:
+        jobs = [
+            pool.submit(sample_frames, path, **wish) for _ in range(5) for wish in WISHES for _ in range(2)
+        ]
+        for job, frames in zip(jobs, expected * 5, strict=True):
+            np.testing.assert_array_equal(job.result(timeout=60).frames, frames)
