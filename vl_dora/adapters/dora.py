@@ -49,7 +49,8 @@ class DoRALinear(RescaledLinear):
         init: where A and B start: kaiming, gaussian or pissa (`initialization.py`).
         merged_forward: whether training holds W' = c * (W + s B A) for one optimizer step, which costs
             one more copy of the weight: "auto": where it is faster, that is, without dropout, in
-            float32 or float64, and from about d/4 tokens in a call; "always"; "never".
+            float32 or float64, and from about d/4 tokens in a call; "always" (under torch.compile the
+            layer then runs eagerly); "never".
 
     Raises:
         ValueError: an option is outside what is stated above.
