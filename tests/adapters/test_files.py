@@ -131,7 +131,7 @@ def test_every_key_is_audited_and_a_misfit_changes_nothing(words, adapted, netwo
         ({"language": {**SELECTIONS["dora"]["language"], "rank": 3}}, "has shape"),
         (
             {"language": {**SELECTIONS["dora"]["language"], "alpha": 9}},
-            "rank 2 and alpha 2 there, rank 2 and alpha 9",
+            "rank 2 and scale 1 there, rank 2 and scale 4.5",
         ),
         (SELECTIONS["lora"], "left over"),
         (SELECTIONS["mixed"], "missing"),

@@ -257,7 +257,7 @@ def test_a_directory_of_peft_loads_here_and_saves_back_with_equal_tensors(case, 
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("use_rslora", True), ("peft_type", "IA3"), ("bias", "lora_only"), ("init_lora_weights", "pissa")],
+    [("peft_type", "IA3"), ("bias", "lora_only"), ("init_lora_weights", "pissa")],
 )
 def test_options_with_another_meaning_are_refused(option, value, tmp_path):
     written_by_peft("bart", tmp_path, r=4, target_modules=["q_proj"])

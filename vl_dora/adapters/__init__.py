@@ -8,12 +8,14 @@ from vl_dora.adapters.apply import Adaptation, adaptation_of, adapted_layers, ap
 from vl_dora.adapters.audit import AdaptationAudit, AuditRow, PartTotal
 from vl_dora.adapters.dora import DoRALinear
 from vl_dora.adapters.files import load_adapter, save_adapter
+from vl_dora.adapters.importers import import_adapter
 from vl_dora.adapters.layer import AdaptedLayer, AdaptedLinear
 from vl_dora.adapters.lora import LoRALinear
 from vl_dora.adapters.magnitude import MagnitudeLinear
 from vl_dora.adapters.merging import merge, merged, unmerge
 from vl_dora.adapters.movement import MovementCheck
 from vl_dora.adapters.parameter_groups import parameter_groups
+from vl_dora.adapters.plain_state import plain_state
 from vl_dora.adapters.selection import METHODS, Rule, read_selection
 from vl_dora.adapters.state import load_trainable_state, trainable_state
 
@@ -33,11 +35,13 @@ __all__ = [
     "adaptation_of",
     "adapted_layers",
     "apply_adapters",
+    "import_adapter",
     "load_adapter",
     "load_trainable_state",
     "merge",
     "merged",
     "parameter_groups",
+    "plain_state",
     "read_selection",
     "save_adapter",
     "trainable_state",

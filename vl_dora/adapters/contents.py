@@ -18,6 +18,8 @@ from vl_dora.adapters.layer import AdaptedLayer, AdaptedLinear
 
 PREFIX = "base_model.model."
 LOW_RANK_A, LOW_RANK_B, MAGNITUDE = ".lora_A.weight", ".lora_B.weight", ".lora_magnitude_vector"
+# The endings of A, whose first extent is r; tables of embeddings have one of their own.
+LOW_RANK = (LOW_RANK_A, ".lora_embedding_A")
 # PEFT has one method per directory: with DoRA among them, a magnitude-only layer is written as
 # DoRA whose B is zero, a LoRA layer as DoRA whose magnitude is the norm, so that c = 1.
 FILLER_RANK = 1
@@ -43,6 +45,13 @@ def contents(network: nn.Module) -> dict[str, Entry]:
         for name, tensor in network.get_submodule(path).state_dict(keep_vars=True).items():
             entries[f"{PREFIX}{path}.{name}"] = Entry.of(tensor)
     return entries
+
+
+def low_rank(layer: AdaptedLayer) -> int | None:
+    """r of a layer's factors in the file (some starts are written with twice the layer's own); None: none."""
+    entries = layer.file_entries()
+    factors = [entries[ending] for ending in LOW_RANK if ending in entries]
+    return factors[0].shape[0] if factors else None
 
 
 def plain_key(name: str, layers: Mapping[str, AdaptedLayer]) -> str:

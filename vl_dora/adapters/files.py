@@ -7,7 +7,9 @@ vl_dora_rows.safetensors                         token rows of the base that tra
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -15,10 +17,15 @@ from torch import Tensor, nn
 
 from vl_dora.adapters.apply import Adaptation, adaptation_of, adapted_layers, apply_adapters
 from vl_dora.adapters.audit import AdaptationAudit
-from vl_dora.adapters.contents import contents
+from vl_dora.adapters.contents import PREFIX, contents, low_rank
 from vl_dora.adapters.matching import shorten
-from vl_dora.adapters.peft_config import check_readable, rank_and_alpha, read_selection_of, write_config
+from vl_dora.adapters.peft_config import check_readable, rank_and_alpha, scale_of, write_config
+from vl_dora.adapters.peft_selection import read_selection_of
+from vl_dora.adapters.renaming import names_in_file, renamed
 from vl_dora.adapters.saved import CONFIG, FORMAT, RECORD, ROWS, WEIGHTS, Saved, read
+
+# What stands between a module's name and the last word of a key.
+_INSIDE = (".lora_A", ".lora_B", ".base_layer")
 
 
 def save_adapter(
@@ -79,31 +86,43 @@ def load_adapter(network: nn.Module, directory: str | Path) -> AdaptationAudit:
             that it needs and that is missing.
     """
     directory = Path(directory)
-    saved = read(directory)
+    return put_adapter(network, directory, read(directory))
+
+
+def put_adapter(network: nn.Module, directory: Path, saved: Saved) -> AdaptationAudit:
+    """`load_adapter` of files that were read already; `directory` serves the messages.
+
+    Raises:
+        ValueError: as `load_adapter`.
+    """
     check_readable(saved.config, str(directory / CONFIG))
+    names = names_in_file(network, _owners(saved.tensors))
+    saved = replace(saved, tensors=renamed(saved.tensors, names, PREFIX))
     if isinstance(getattr(network, "adaptation", None), Adaptation):
         _refuse_merged(network, "load_adapter")
-        _fill(network, directory, saved)
+        _fill(network, directory, saved, names)
         return adaptation_of(network).audit
     trained = {name: parameter.requires_grad for name, parameter in network.named_parameters()}
     try:
         if saved.record is None:
-            apply_adapters(network, read_selection_of(network, saved.config, saved.tensors, str(directory)))
+            apply_adapters(
+                network, read_selection_of(network, saved.config, saved.tensors, names, str(directory))
+            )
         else:
             apply_adapters(network, saved.record["selection"], parts=saved.record["parts"])
     except ValueError as error:
         message = f"{directory} is an adapter of another network than this {type(network).__name__}: {error}"
         raise ValueError(message) from error
     try:
-        _fill(network, directory, saved)
+        _fill(network, directory, saved, names)
     except BaseException:
-        _strip(network, trained)
+        remove_adapters(network, trained)
         raise
     return adaptation_of(network).audit
 
 
 @torch.no_grad()
-def _fill(network: nn.Module, directory: Path, saved: Saved) -> None:
+def _fill(network: nn.Module, directory: Path, saved: Saved, names: Mapping[str, str]) -> None:
     """Copies every tensor into its place, after all of them were found to fit."""
     entries = contents(network)
     missing = [key for key in entries if key not in saved.tensors]
@@ -119,7 +138,7 @@ def _fill(network: nn.Module, directory: Path, saved: Saved) -> None:
             raise ValueError(
                 f"{directory / WEIGHTS}: {key} has shape {found}, this network needs {entry.shape}"
             )
-    _check_layers(network, directory, saved)
+    _check_layers(network, directory, saved, names)
     named = (saved.record or {}).get("rows") or {}
     slots = {name: _slice(network, name, first) for name, first in named.items()}
     if set(slots) != set(saved.rows):
@@ -137,19 +156,33 @@ def _fill(network: nn.Module, directory: Path, saved: Saved) -> None:
         slot.copy_(saved.rows[name])
 
 
-def _check_layers(network: nn.Module, directory: Path, saved: Saved) -> None:
+def _check_layers(network: nn.Module, directory: Path, saved: Saved, names: Mapping[str, str]) -> None:
     methods = (saved.record or {}).get("methods") or {}
     for path, layer in adapted_layers(network).items():
         told = methods.get(path, "dora" if saved.config.get("use_dora") else "lora")
         if told != layer.method:
             raise ValueError(f"{directory}: {path} is {told} there and {layer.method} in this network")
-        there = rank_and_alpha(saved.config, path)
-        here = getattr(layer, "rank", there[0]), getattr(layer, "alpha", there[1])
-        if there != here:
+        rank = low_rank(layer)
+        if rank is None:
+            continue
+        there = rank_and_alpha(saved.config, names.get(path, path))
+        scale = scale_of(saved.config, *there)
+        if there[0] != rank or not math.isclose(scale, layer.scale, rel_tol=1e-9):
             raise ValueError(
-                f"{directory}: {path} has rank {there[0]} and alpha {there[1]} there, "
-                f"rank {here[0]} and alpha {here[1]} in this network"
+                f"{directory}: {path} has rank {there[0]} and scale {scale:g} there, "
+                f"rank {rank} and scale {layer.scale:g} in this network"
             )
+
+
+def _owners(keys: Iterable[str]) -> set[str]:
+    """Names of the modules that the keys of a file speak of."""
+    paths = set()
+    for key in keys:
+        path = key.removeprefix(PREFIX).rpartition(".")[0]
+        for ending in _INSIDE:
+            path = path.removesuffix(ending)
+        paths.add(path)
+    return paths
 
 
 def _refuse_merged(network: nn.Module, action: str) -> None:
@@ -181,7 +214,13 @@ def _slice(network: nn.Module, name: str, first: int) -> Tensor:
     return tensor.detach()[first:]
 
 
-def _strip(network: nn.Module, trained: Mapping[str, bool]) -> None:
+def remove_adapters(network: nn.Module, trained: Mapping[str, bool]) -> None:
+    """Takes the adapters off again, as if they had never been there.
+
+    Args:
+        network: adapted, not merged.
+        trained: parameter -> whether it required a gradient before.
+    """
     for path, layer in adapted_layers(network).items():
         owner, _, leaf = path.rpartition(".")
         setattr(network.get_submodule(owner), leaf, layer.base)

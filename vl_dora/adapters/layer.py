@@ -39,6 +39,11 @@ class AdaptedLayer(nn.Module):
         "magnitude": ".lora_magnitude_vector",
     }
     base: Any
+    # Of layers with low-rank factors only.
+    rank: int
+    alpha: float
+    scale: float
+    rslora: bool
     _unmerged: Tensor | None
 
     def __init__(self, base: nn.Module) -> None:

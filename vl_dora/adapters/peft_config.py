@@ -1,25 +1,27 @@
-"""`adapter_config.json`: PEFT's words for what was adapted, both ways."""
+"""`adapter_config.json`: PEFT's words for what was adapted.
+
+PEFT's `use_rslora` holds for a whole directory. Where only some layers scale by 1/sqrt(r), it is left off
+and those layers get the alpha that gives the same scale.
+"""
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
 
-from vl_dora.adapters.apply import adapted_layers, normal_parts
-from vl_dora.adapters.contents import FILLER_RANK, LOW_RANK_A, PREFIX, whole_modules
-from vl_dora.adapters.dora import DoRALinear
+from vl_dora.adapters.apply import adapted_layers
+from vl_dora.adapters.contents import FILLER_RANK, MAGNITUDE, low_rank, whole_modules
 from vl_dora.adapters.layer import AdaptedLayer
-from vl_dora.adapters.lora import LoRALinear
-from vl_dora.adapters.matching import Part, match, shorten, split_parts
 
 # Options that change what the tensors mean, and the values under which this room reads them right.
 READABLE: dict[str, tuple[Any, ...]] = {
     "peft_type": ("LORA",),
-    "use_rslora": (False, None),
+    "use_rslora": (False, True, None),
     "fan_in_fan_out": (False, None),
     "bias": ("none", "all", None),
     "lora_bias": (False, None),
@@ -39,20 +41,24 @@ READABLE: dict[str, tuple[Any, ...]] = {
 def write_config(network: nn.Module) -> dict[str, Any]:
     """The config with which PEFT puts the same adapters on the same base."""
     layers = adapted_layers(network)
-    shape = {path: _rank_and_alpha(layer) for path, layer in layers.items()}
-    common = Counter(shape.values()).most_common(1)[0][0] if shape else (8, 8)
-    dropouts = {layer.dropout.p for layer in layers.values() if isinstance(layer, LoRALinear | DoRALinear)}
+    low = {path: layer for path, layer in layers.items() if low_rank(layer) is not None}
+    rslora = bool(low) and all(_scales_by_root(layer) for layer in low.values())
+    shape = {path: (low_rank(layer), _alpha(layer, rslora)) for path, layer in low.items()}
+    common = Counter(shape.values()).most_common(1)[0][0] if shape else (FILLER_RANK, FILLER_RANK)
+    # A filler's product is zero, whatever its scale.
+    shape |= {path: (FILLER_RANK, common[1]) for path in layers if path not in low}
+    dropouts = {layer.dropout.p for layer in low.values() if isinstance(layer.dropout, nn.Dropout)}
     base = getattr(getattr(network, "config", None), "name_or_path", None)
     return {
         "peft_type": "LORA",
         "task_type": None,
         "base_model_name_or_path": base or None,
         "inference_mode": True,
-        "use_dora": any(layer.method != "lora" for layer in layers.values()),
+        "use_dora": any(MAGNITUDE in layer.file_entries() for layer in layers.values()),
         "r": common[0],
         "lora_alpha": common[1],
         "lora_dropout": dropouts.pop() if len(dropouts) == 1 else 0.0,
-        "use_rslora": False,
+        "use_rslora": rslora,
         "target_modules": _targets(network, layers),
         "modules_to_save": whole_modules(network) or None,
         "rank_pattern": {f"^{re.escape(p)}": r for p, (r, _) in shape.items() if r != common[0]},
@@ -73,6 +79,11 @@ def rank_and_alpha(config: Mapping[str, Any], path: str) -> tuple[int, float]:
     return found[0], found[1]
 
 
+def scale_of(config: Mapping[str, Any], rank: int, alpha: float) -> float:
+    """s as PEFT computes it: alpha / r, with `use_rslora` alpha / sqrt(r)."""
+    return alpha / math.sqrt(rank) if config.get("use_rslora") else alpha / rank
+
+
 def check_readable(config: Mapping[str, Any], file: str) -> None:
     """Stops on options that give the tensors another meaning.
 
@@ -88,78 +99,28 @@ def check_readable(config: Mapping[str, Any], file: str) -> None:
         raise ValueError(f"{file}: peft_type is missing; a LoRA or DoRA directory of PEFT has LORA there")
 
 
-def read_selection_of(
-    network: nn.Module, config: Mapping[str, Any], keys: Iterable[str], file: str
-) -> dict[str, Any]:
-    """The selection that a directory written by PEFT stands for in this network.
-
-    Raises:
-        ValueError: modules named in config and tensors differ, or the network lacks them.
-    """
-    ends = [key.removeprefix(PREFIX).removesuffix(LOW_RANK_A) for key in keys if key.endswith(LOW_RANK_A)]
-    modules = dict(network.named_modules())
-    lacking = [path for path in ends if not isinstance(modules.get(path), nn.Linear)]
-    if lacking:
-        linears = shorten(path for path, module in modules.items() if isinstance(module, nn.Linear))
-        raise ValueError(
-            f"{file} is of another network: {lacking[0]} is no nn.Linear of this {type(network).__name__}; "
-            f"it has: {linears}"
-        )
-    untold = [path for path in modules if path and _targeted(config, path, modules[path]) != (path in ends)]
-    if untold:
-        raise ValueError(
-            f"{file}: adapter_config.json and adapter_model.safetensors disagree about {shorten(untold)}; "
-            f"target_modules={config.get('target_modules')!r}"
-        )
-    method = "dora" if config.get("use_dora") else "lora"
-    saved = config.get("modules_to_save") or []
-    whole = [path for path in modules if path and any(path.endswith(name) for name in saved)]
-    selection = {}
-    for part in split_parts(network, normal_parts(network, None)).values():
-        inside = [path for path in ends if path in part.modules]
-        groups: dict[tuple[int, float], list[str]] = {}
-        for path in inside:
-            groups.setdefault(rank_and_alpha(config, path), []).append(path)
-        rules = [_rule(part, paths, method, rank, alpha, config) for (rank, alpha), paths in groups.items()]
-        rule = rules[0] if rules else {"method": "frozen"}
-        also = {f"rank_{r['rank']}_alpha_{r['alpha']:g}".replace(".", "_"): r for r in rules[1:]}
-        full = [path for path in whole if path in part.modules]
-        if full:
-            patterns = exact_patterns(part, full, nn.Module)
-            also["modules_to_save"] = {"method": "full", "layers": patterns}
-        biases = config.get("bias") == "all" and any(n.endswith("bias") for n in part.parameters)
-        selection[part.name] = {**rule, "also": also, "biases": biases}
-    return selection
+def targeted(config: Mapping[str, Any], path: str) -> bool:
+    """PEFT's rule of `target_modules`, for a module's name in the file."""
+    for saved in config.get("modules_to_save") or []:
+        if re.match(rf"(^|.*\.){saved}($|\..*)", path):
+            return False
+    targets = config.get("target_modules")
+    if isinstance(targets, str):
+        return re.fullmatch(targets, path) is not None
+    return any(path == target or path.endswith("." + target) for target in targets or [])
 
 
-def exact_patterns(part: Part, paths: Sequence[str], kind: type[nn.Module]) -> list[str]:
-    """Patterns that mean these modules and no others of the part: leaf names where they suffice."""
-    known = {path: part.inside[path] for path, m in part.modules.items() if path and isinstance(m, kind)}
-
-    def meant(patterns: Iterable[str]) -> set[str]:
-        patterns = list(patterns)
-        return {path for path, local in known.items() if any(match(p, local) for p in patterns)}
-
-    leaves = sorted({part.inside[path].rpartition(".")[2] for path in paths})
-    if meant(leaves) == set(paths):
-        return leaves
-    local = [part.inside[path] for path in paths]
-    return local if meant(local) == set(paths) else [f"(?:{re.escape(path)})" for path in local]
+def _scales_by_root(layer: AdaptedLayer) -> bool:
+    # A start that is written with twice the rank has no alpha over the root of its own rank.
+    return bool(getattr(layer, "rslora", False)) and low_rank(layer) == layer.rank
 
 
-def _rule(
-    part: Part, paths: list[str], method: str, rank: int, alpha: float, config: Mapping[str, Any]
-) -> dict[str, Any]:
-    rule = {"method": method, "layers": exact_patterns(part, paths, nn.Linear), "rank": rank, "alpha": alpha}
-    if config.get("lora_dropout"):
-        rule["dropout"] = config["lora_dropout"]
-        if method == "dora":
-            rule["dropout_mode"] = "reference"
-    return rule
-
-
-def _rank_and_alpha(layer: AdaptedLayer) -> tuple[int, float]:
-    return getattr(layer, "rank", FILLER_RANK), getattr(layer, "alpha", FILLER_RANK)
+def _alpha(layer: AdaptedLayer, rslora: bool) -> float:
+    rank = low_rank(layer)
+    assert rank is not None
+    if rank == layer.rank and rslora == bool(getattr(layer, "rslora", False)):
+        return layer.alpha
+    return layer.scale * rank
 
 
 def _targets(network: nn.Module, layers: Mapping[str, AdaptedLayer]) -> list[str] | str:
@@ -168,19 +129,6 @@ def _targets(network: nn.Module, layers: Mapping[str, AdaptedLayer]) -> list[str
     full = sorted(layers)
     for targets in (sorted({path.rpartition(".")[2] for path in layers}), full):
         config = {"target_modules": targets}
-        if {path for path in paths if _targeted(config, path, None)} == set(layers):
+        if {path for path in paths if targeted(config, path)} == set(layers):
             return targets
     return "^(?:" + "|".join(re.escape(path) for path in full) + ")$"
-
-
-def _targeted(config: Mapping[str, Any], path: str, module: nn.Module | None) -> bool:
-    """PEFT's rule of `target_modules`."""
-    if module is not None and not isinstance(module, nn.Linear):
-        return False
-    for saved in config.get("modules_to_save") or []:
-        if re.match(rf"(^|.*\.){saved}($|\..*)", path):
-            return False
-    targets = config.get("target_modules")
-    if isinstance(targets, str):
-        return re.fullmatch(targets, path) is not None
-    return any(path == target or path.endswith("." + target) for target in targets or [])

@@ -1,0 +1,101 @@
+"""From a directory that PEFT wrote to the selection that makes the same adapters here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from torch import nn
+
+from vl_dora.adapters.apply import normal_parts
+from vl_dora.adapters.contents import LOW_RANK_A, PREFIX
+from vl_dora.adapters.matching import Part, match, shorten, split_parts
+from vl_dora.adapters.peft_config import rank_and_alpha, targeted
+
+
+def read_selection_of(
+    network: nn.Module,
+    config: Mapping[str, Any],
+    keys: Iterable[str],
+    names: Mapping[str, str],
+    file: str,
+) -> dict[str, Any]:
+    """The selection that a directory written by PEFT stands for in this network.
+
+    Args:
+        network: the base, not adapted.
+        config: PEFT's adapter_config.json.
+        keys: of its tensors, under today's names.
+        names: module path -> its name in the config (`renaming.names_in_file`).
+        file: for the messages.
+
+    Raises:
+        ValueError: modules named in config and tensors differ, or the network lacks them.
+    """
+    ends = [key.removeprefix(PREFIX).removesuffix(LOW_RANK_A) for key in keys if key.endswith(LOW_RANK_A)]
+    modules = dict(network.named_modules())
+    lacking = [path for path in ends if not isinstance(modules.get(path), nn.Linear)]
+    if lacking:
+        linears = shorten(path for path, module in modules.items() if isinstance(module, nn.Linear))
+        raise ValueError(
+            f"{file} is of another network: {lacking[0]} is no nn.Linear of this {type(network).__name__}; "
+            f"it has: {linears}"
+        )
+    untold = [
+        path
+        for path, module in modules.items()
+        if path and (isinstance(module, nn.Linear) and targeted(config, names[path])) != (path in ends)
+    ]
+    if untold:
+        raise ValueError(
+            f"{file}: adapter_config.json and adapter_model.safetensors disagree about {shorten(untold)}; "
+            f"target_modules={config.get('target_modules')!r}"
+        )
+    method = "dora" if config.get("use_dora") else "lora"
+    saved = config.get("modules_to_save") or []
+    whole = [path for path in modules if path and any(names[path].endswith(name) for name in saved)]
+    selection = {}
+    for part in split_parts(network, normal_parts(network, None)).values():
+        inside = [path for path in ends if path in part.modules]
+        groups: dict[tuple[int, float], list[str]] = {}
+        for path in inside:
+            groups.setdefault(rank_and_alpha(config, names[path]), []).append(path)
+        rules = [_rule(part, paths, method, rank, alpha, config) for (rank, alpha), paths in groups.items()]
+        rule = rules[0] if rules else {"method": "frozen"}
+        also = {f"rank_{r['rank']}_alpha_{r['alpha']:g}".replace(".", "_"): r for r in rules[1:]}
+        full = [path for path in whole if path in part.modules]
+        if full:
+            patterns = exact_patterns(part, full, nn.Module)
+            also["modules_to_save"] = {"method": "full", "layers": patterns}
+        biases = config.get("bias") == "all" and any(n.endswith("bias") for n in part.parameters)
+        selection[part.name] = {**rule, "also": also, "biases": biases}
+    return selection
+
+
+def exact_patterns(part: Part, paths: Sequence[str], kind: type[nn.Module]) -> list[str]:
+    """Patterns that mean these modules and no others of the part: leaf names where they suffice."""
+    known = {path: part.inside[path] for path, m in part.modules.items() if path and isinstance(m, kind)}
+
+    def meant(patterns: Iterable[str]) -> set[str]:
+        patterns = list(patterns)
+        return {path for path, local in known.items() if any(match(p, local) for p in patterns)}
+
+    leaves = sorted({part.inside[path].rpartition(".")[2] for path in paths})
+    if meant(leaves) == set(paths):
+        return leaves
+    local = [part.inside[path] for path in paths]
+    return local if meant(local) == set(paths) else [f"(?:{re.escape(path)})" for path in local]
+
+
+def _rule(
+    part: Part, paths: list[str], method: str, rank: int, alpha: float, config: Mapping[str, Any]
+) -> dict[str, Any]:
+    rule = {"method": method, "layers": exact_patterns(part, paths, nn.Linear), "rank": rank, "alpha": alpha}
+    if config.get("use_rslora"):
+        rule["rslora"] = True
+    if config.get("lora_dropout"):
+        rule["dropout"] = config["lora_dropout"]
+        if method == "dora":
+            rule["dropout_mode"] = "reference"
+    return rule
