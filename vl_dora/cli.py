@@ -11,6 +11,8 @@ import sys
 VERBS = {
     "train": "fine-tune a network and score it:  vl-dora train experiment=vqa",
     "evaluate": "score a finished run again:         vl-dora evaluate run=<run directory>",
+    "export": "write an adapter or merged network: vl-dora export run=<run directory> to=peft",
+    "convert": "read another project's adapter:     vl-dora convert from=LAST.pth out=<folder>",
     "plan": "count what would be trained:        vl-dora plan experiment=vqa output=json",
 }
 

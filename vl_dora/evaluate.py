@@ -28,7 +28,7 @@ def evaluate(changes: DictConfig) -> float | None:
     config = changed(read_config(run_dir), changes)
     config.paths.run_dir = str(run_dir)
     settle_paths(config)
-    checkpoint = _checkpoint(run_dir, changes.ckpt_path)
+    checkpoint = checkpoint_of(run_dir, changes.ckpt_path)
     built = build(config)
     module, data = built.module, built.data
     if module.audit.trainable:
@@ -66,7 +66,8 @@ def changed(config: DictConfig, changes: DictConfig) -> DictConfig:
     return merged
 
 
-def _checkpoint(run_dir: Path, choice: str) -> Path:
+def checkpoint_of(run_dir: Path, choice: str) -> Path:
+    """The file that `ckpt_path` means: best, last, or a path."""
     from vl_dora.lightning_modules.checkpoints import BEST, LAST
     from vl_dora.run_directory import CHECKPOINTS
 

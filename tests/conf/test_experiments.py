@@ -103,6 +103,6 @@ def test_every_shipped_base_fits_the_config_that_names_it(model):
     assert len(tokenizer) == config.model.network.text.vocab_size
 
 
-@pytest.mark.parametrize("name", ["train", "evaluate", "plan"])
+@pytest.mark.parametrize("name", ["train", "evaluate", "plan", "export", "convert"])
 def test_every_entry_point_composes(name):
     assert OmegaConf.is_config(composed(name, []))

@@ -79,6 +79,14 @@ def evaluate():
 
 
 @pytest.fixture(scope="session")
+def export():
+    """export(run_dir, *overrides) -> the folder written."""
+    from vl_dora.export import export as entry
+
+    return lambda run_dir, *more: entry(composed("export", [f"run={run_dir}", *more]))
+
+
+@pytest.fixture(scope="session")
 def finished(train, small) -> Path:
     """A run directory of a finished DoRA run."""
     run_dir = small.folder / "finished"

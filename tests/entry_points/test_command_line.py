@@ -32,6 +32,14 @@ def call(verb: str, *overrides: str, cwd, **environment: str) -> subprocess.Comp
         ("evaluate", ["run=nowhere"], ["nowhere is not a folder"]),
         ("evaluate", ["run=.", "data.splitt=x"], ["data.splitt is not an option", "split"]),
         ("plan", ["output=xml"], ["output=xml must be table or json"]),
+        ("export", ["to=peft"], ["run is not set; give run=<value> on the command line"]),
+        ("export", ["run=nowhere", "to=peft"], ["nowhere is not a folder"]),
+        ("export", ["run=nowhere", "to=onnx"], ["to=onnx must be peft or merged"]),
+        ("export", ["run=x", "to=merged", "dtype=int8"], ["dtype=int8 must be one of float32, float16"]),
+        ("export", ["run=x", "to=peft", "dtype=float16"], ["dtype=float16 means nothing to to=peft"]),
+        ("export", ["run=x", "to=peft", "samples=0"], ["samples=0 must be a whole number of at least 1"]),
+        ("convert", ["out=x"], ["from is not set; give from=<value> on the command line"]),
+        ("convert", ["from=nowhere", "out=x"], ["nowhere does not exist; give an adapter file"]),
     ],
 )
 def test_a_mistake_ends_in_one_line_and_leaves_nothing(verb, overrides, words, tmp_path):
@@ -48,7 +56,7 @@ def test_a_traceback_is_shown_on_request(tmp_path):
     assert done.returncode == 1 and "Traceback" in done.stderr
 
 
-@pytest.mark.parametrize("verb", ["train", "evaluate", "plan"])
+@pytest.mark.parametrize("verb", ["train", "evaluate", "plan", "export", "convert"])
 def test_help_imports_nothing_heavy(verb, tmp_path):
     code = f"""
 import atexit, runpy, sys

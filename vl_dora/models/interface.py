@@ -25,6 +25,10 @@ class Network(Protocol):
         """Scalar sum of `batch.label_weights` times token cross-entropy."""
         ...
 
+    def logits(self, batch: Batch) -> Tensor:
+        """(B, L, vocabulary) scores of the target tokens given the ones before."""
+        ...
+
     def generate(self, batch: Batch, *, num_beams: int, max_new_tokens: int, **settings: Any) -> Tensor:
         """Generated token ids (B, <= max_new_tokens + 2), special tokens included."""
         ...
