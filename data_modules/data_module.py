@@ -67,6 +67,8 @@ class VisionLanguageDataModule(lightning.LightningDataModule):
         max_target_tokens: special tokens included; None: no limit.
         on_long: "raise" or "truncate" on a longer text; "raise" leaves it out under
             `on_error=skip`.
+        right_cut: the reference's silent truncation: where its `applies` is true, its `prompt` and
+            `target` (tokens, or None) are the limits and longer texts are cut from the right.
         features: folder of stored features, read in place of pixels.
         limit: role -> at most so many samples, a random subset in file order; None: all.
         keep_in_memory: keep decoded pictures, up to `KEEP_BYTES`.
@@ -100,6 +102,7 @@ class VisionLanguageDataModule(lightning.LightningDataModule):
         max_prompt_tokens: int | None = None,
         max_target_tokens: int | None = None,
         on_long: str = "raise",
+        right_cut: Mapping[str, Any] | None = None,
         features: Path | str | None = None,
         limit: Mapping[str, int | None] | None = None,
         keep_in_memory: bool = True,
@@ -133,6 +136,9 @@ class VisionLanguageDataModule(lightning.LightningDataModule):
             raise ValueError("model.image_size is not set, which reading pixels needs; or set data.features")
         self.keep_in_memory = keep_in_memory
         self.seed = _at_least("seed", 0, seed)
+        if right_cut is not None and right_cut["applies"]:
+            max_prompt_tokens, max_target_tokens = right_cut["prompt"], right_cut["target"]
+            on_long = "truncate"
         self.collate = Collate(tokenizer, max_prompt_tokens, max_target_tokens, task.loss_reduction, on_long)
         self.skipped: dict[str, list[str]] = {}
         self._folder: Path | None = None
@@ -249,6 +255,17 @@ class VisionLanguageDataModule(lightning.LightningDataModule):
         if not rows:
             raise ValueError(f"split {split} of {self.folder} has no sample that can be used")
         return [example for example, _ in rows]
+
+    def known_examples(self) -> list[Example] | None:
+        """The examples of the training split; None where there is no such split in the folder.
+
+        Raises:
+            ValueError: as `examples`.
+        """
+        train = self.splits["train"]
+        if train is None or train not in self.files.splits(self.folder):
+            return None
+        return self.examples(train, "train")
 
     def dataset(self, split: str, role: str = "test") -> VisionLanguageDataset:
         """The split as a data set; with role train, targets are drawn."""

@@ -43,7 +43,8 @@ def figures_of(report: Any) -> dict[str, Any]:
 
     ids = list(report.per_sample)
     clusters = [report.clusters.get(name, name) for name in ids] if report.clusters else None
-    low, high = mean_interval([report.per_sample[name] for name in ids], clusters)
+    values = [report.per_sample[name] * report.weights.get(name, 1.0) for name in ids]
+    low, high = mean_interval(values, clusters)
     interval = {"level": 0.95, "low": low, "high": high, "clusters": len(set(clusters or ids))}
     return {"scores": report.scores, "interval": interval, "by_type": report.by_type}
 
@@ -51,11 +52,10 @@ def figures_of(report: Any) -> dict[str, Any]:
 def _baselines(config: DictConfig, built: Built) -> dict[str, Any] | None:
     """Scores that need no picture, from the training split's answers; None where there is no such split."""
     # Read blind: the pictures of the training split need not be at hand.
-    data = make_data(config, built.task, built.data.tokenizer, blind=True)
-    train = data.splits["train"]
-    if train is None or train not in data.files.splits(data.folder):
+    known = make_data(config, built.task, built.data.tokenizer, blind=True).known_examples()
+    if known is None:
         return None
-    known, asked = data.examples(train, "train"), [p.example for p in built.module.outcome.predictions]
+    asked = [p.example for p in built.module.outcome.predictions]
     found = {}
     for name, node in config.baselines.items():
         report = made(node)(built.task, known, asked)
@@ -132,7 +132,8 @@ def write_outcome(built: Built, folder: Path, results: Mapping[str, Any], *, tit
     built.task.write_submission(outcome.predictions, folder / "submission")
     if per_sample:
         page = folder / "samples.html"
-        write_samples_page(outcome.predictions, per_sample, built.data.folder, page, title=title)
+        counted = [p for p in outcome.predictions if p.id in per_sample]
+        write_samples_page(counted, per_sample, built.data.folder, page, title=title)
     write_results(folder / "results.json", results)
 
 

@@ -28,13 +28,25 @@ def _number(scene: Scene, *words: str) -> int:
     return sum(all(word in (t.colour, t.shape, t.size) for word in words) for t in scene.things)
 
 
+def _count(places: tuple[int, ...], n: int, *words: str) -> Callable[[Pair], bool]:
+    """Exactly n things with these words in the pictures at `places` together."""
+    return lambda pair: sum(_number(pair[place], *words) for place in places) == n
+
+
+def _some(places: tuple[int, ...], *words: str) -> Callable[[Pair], bool]:
+    """At least one thing with these words in each picture at `places`."""
+    return lambda pair: all(_number(pair[place], *words) for place in places)
+
+
+def _more(place: int, *words: str) -> Callable[[Pair], bool]:
+    """More things with these words in the picture at `place` than in the other."""
+    return lambda pair: _number(pair[place], *words) > _number(pair[1 - place], *words)
+
+
 def count_on_side() -> list[Statement]:
     """There are n things of a colour in one picture."""
     return [
-        Statement(
-            f"there are {n} {colour} things on the {side}",
-            lambda pair, n=n, colour=colour, i=i: _number(pair[i], colour) == n,
-        )
+        Statement(f"there are {n} {colour} things on the {side}", _count((i,), n, colour))
         for n in (1, 2, 3)
         for colour in COLOURS
         for i, side in enumerate(SIDES)
@@ -44,10 +56,7 @@ def count_on_side() -> list[Statement]:
 def exists_on_side() -> list[Statement]:
     """There is a thing of a colour and shape in one picture."""
     return [
-        Statement(
-            f"there is a {colour} {shape} on the {side}",
-            lambda pair, words=(colour, shape), i=i: _number(pair[i], *words) > 0,
-        )
+        Statement(f"there is a {colour} {shape} on the {side}", _some((i,), colour, shape))
         for colour in COLOURS
         for shape in SHAPES
         for i, side in enumerate(SIDES)
@@ -57,10 +66,7 @@ def exists_on_side() -> list[Statement]:
 def none_on_side() -> list[Statement]:
     """There are no things of a size and shape in one picture."""
     return [
-        Statement(
-            f"there are no {size} {plural(shape)} on the {side}",
-            lambda pair, words=(size, shape), i=i: _number(pair[i], *words) == 0,
-        )
+        Statement(f"there are no {size} {plural(shape)} on the {side}", _count((i,), 0, size, shape))
         for size in SIZES
         for shape in SHAPES
         for i, side in enumerate(SIDES)
@@ -68,37 +74,28 @@ def none_on_side() -> list[Statement]:
 
 
 def both() -> list[Statement]:
-    """There is a thing of a shape in each picture."""
+    """There is a thing of a colour in each picture."""
     return [
-        Statement(
-            f"there is a {colour} thing on the left and on the right",
-            lambda pair, colour=colour: all(_number(scene, colour) for scene in pair),
-        )
+        Statement(f"there is a {colour} thing on the left and on the right", _some((0, 1), colour))
         for colour in COLOURS
     ]
 
 
 def compare() -> list[Statement]:
-    """More things of a colour in one picture than in the other, or as many."""
-    found = []
-    for colour in COLOURS:
-        for i, side in enumerate(SIDES):
-            found.append(
-                Statement(
-                    f"there are more {colour} things on the {side} than on the {SIDES[1 - i]}",
-                    lambda pair, colour=colour, i=i: _number(pair[i], colour) > _number(pair[1 - i], colour),
-                )
-            )
-    return found
+    """More things of a colour in one picture than in the other."""
+    return [
+        Statement(
+            f"there are more {colour} things on the {side} than on the {SIDES[1 - i]}", _more(i, colour)
+        )
+        for colour in COLOURS
+        for i, side in enumerate(SIDES)
+    ]
 
 
 def total_of_both() -> list[Statement]:
     """There are n things of a colour in the two pictures together."""
     return [
-        Statement(
-            f"there are {n} {colour} things",
-            lambda pair, n=n, colour=colour: sum(_number(scene, colour) for scene in pair) == n,
-        )
+        Statement(f"there are {n} {colour} things", _count((0, 1), n, colour))
         for n in (1, 2, 3, 4)
         for colour in COLOURS
     ]

@@ -95,7 +95,7 @@ def test_image_slots_that_only_pad_do_not_matter(network):
 @pytest.mark.parametrize("masked", [True, False])
 def test_padded_frames_are_masked_unless_the_reference_fault_is_asked_for(masked):
     torch.manual_seed(0)
-    network = VLBart(TEXT, 16, num_visual_tokens=8, pooling="sequence", mask_padded_features=masked).eval()
+    network = VLBart(TEXT, 16, num_visual_tokens=8, pooling="sequence", attends_to_padding=not masked).eval()
     features = torch.randn(2, 1, 8, 16)
     mask = torch.ones(2, 1, 8, dtype=torch.bool)
     mask[1, 0, 5:] = False

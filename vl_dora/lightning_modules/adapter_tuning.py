@@ -54,7 +54,8 @@ class AdapterTuning(lightning.LightningModule):
         tokenizer: decodes what the network writes.
         selection: part -> method word or rule, see `vl_dora.adapters`.
         optimizer: settings of AdamW.
-        generation: `num_beams`, `max_new_tokens` and other fields of the network's `generate`.
+        generation: `num_beams`, `max_new_tokens` and other fields of the network's `generate`; `by_task`:
+            task of a mixture -> fields that differ for its samples.
 
     Attributes:
         audit: what `apply_adapters` said.
@@ -83,6 +84,7 @@ class AdapterTuning(lightning.LightningModule):
         self.tokenizer = tokenizer
         self.optimizer_settings = optimizer
         self.generation = dict(generation)
+        self.generation_by_task = dict(self.generation.pop("by_task", None) or {})
         self.outcome: Outcome | None = None
         self._predictions: list[Prediction] = []
 
@@ -148,7 +150,9 @@ class AdapterTuning(lightning.LightningModule):
             merge(self.network)  # type: ignore[arg-type]
 
     def _predict(self, batch: Batch) -> None:
-        ids = self.network.generate(batch, **self.generation)
+        # A batch is of one task.
+        own = self.generation_by_task.get(batch.examples[0].groups.get("task"), {})
+        ids = self.network.generate(batch, **{**self.generation, **own})
         texts = self.tokenizer.batch_decode(ids, skip_special_tokens=True)
         self._predictions += [
             Prediction(example, text.strip()) for example, text in zip(batch.examples, texts, strict=True)

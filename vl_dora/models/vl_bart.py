@@ -40,8 +40,8 @@ class VLBart(nn.Module):
             (frames of a clip).
         max_images: how many pictures a sample may have.
         vision: the tower; None when features are stored.
-        mask_padded_features: False is the reference's fault of attending to the padding of
-            short clips; for comparison only.
+        attends_to_padding: the reference's fault of attending to the padding of short clips; for
+            comparison only.
 
     Raises:
         ValueError: a batch without what the network needs, or with more pictures than
@@ -56,7 +56,7 @@ class VLBart(nn.Module):
         pooling: str = "grid",
         max_images: int = 2,
         vision: nn.Module | None = None,
-        mask_padded_features: bool = True,
+        attends_to_padding: bool = False,
     ) -> None:
         super().__init__()
         if pooling not in ("grid", "sequence"):
@@ -67,7 +67,7 @@ class VLBart(nn.Module):
         self.vision = vision
         self.num_visual_tokens = num_visual_tokens
         self.pooling = pooling
-        self.mask_padded_features = mask_padded_features
+        self.attends_to_padding = attends_to_padding
         self.parts = {"projector": ("visual_embedding",), "language": ("bart",)}
         if vision is not None:
             self.parts = {"vision": ("vision",), **self.parts}
@@ -146,7 +146,7 @@ class VLBart(nn.Module):
                 f"a sample has {features.shape[1]} pictures, the network takes at most "
                 f"{self.visual_embedding.max_images}; raise model.network.max_images"
             )
-        if mask is None or not self.mask_padded_features:
+        if mask is None or self.attends_to_padding:
             mask = torch.ones(features.shape[:3], dtype=torch.bool, device=features.device)
         features, mask = self._pool(features, mask)
         if batch.image_mask is not None:

@@ -14,26 +14,35 @@ from vl_dora.tasks.interface import ScoreReport, Task
 
 
 def majority(task: Task, train: Iterable[Example], test: Sequence[Example]) -> ScoreReport:
-    """The score of answering every test question with the most common training target.
+    """The score of answering every test question with the most common training target (of its task).
 
     Raises:
         ValueError: `train` is empty, or `test` cannot be scored.
     """
-    return _score(task, test, [_common_targets(train, lambda example: None)])
+    return _score(task, test, [_common_targets(train, _task)])
 
 
 def question_only(task: Task, train: Iterable[Example], test: Sequence[Example]) -> ScoreReport:
     """The score of answering by the question's text: the best that memory without sight can do.
 
     A test question gets the most common training target of its exact prompt; where the prompt is new, that of
-    its group `question_type`; where there is none, that of all training.
+    its group `question_type`; where there is none, that of all training (of its task).
 
     Raises:
         ValueError: `train` is empty, or `test` cannot be scored.
     """
     train = list(train)
-    keys = (lambda e: e.prompt, lambda e: e.groups.get("question_type"), lambda e: None)
+    keys = (
+        lambda e: (_task(e), e.prompt),
+        lambda e: (_task(e), e.groups.get("question_type")),
+        _task,
+    )
     return _score(task, test, [_common_targets(train, key) for key in keys])
+
+
+def _task(example: Example) -> str | None:
+    """The task that an example of a mixture belongs to."""
+    return example.groups.get("task")
 
 
 _Answerer = Callable[[Example], "str | None"]

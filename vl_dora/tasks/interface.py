@@ -22,14 +22,17 @@ class ScoreReport:
         scores: name -> value, percent (0-100); the first is the headline.
         by_type: breakdown name -> group -> headline score in percent, for instance
             {"question_type": {"how many": 61.2}}.
-        per_sample: id -> headline contribution in percent; their mean is the headline score.
+        per_sample: id -> headline contribution in percent; their weighted mean is the headline score. A
+            sample that does not count (an unbalanced question of GQA) is absent.
         clusters: id -> cluster to resample together in a bootstrap; empty: every id its own.
+        weights: id -> weight of a sample in the headline, 1 on average; empty: all the same.
     """
 
     scores: dict[str, float]
     by_type: dict[str, dict[str, float]] = field(default_factory=dict)
     per_sample: dict[str, float] = field(default_factory=dict)
     clusters: dict[str, str] = field(default_factory=dict)
+    weights: dict[str, float] = field(default_factory=dict)
 
 
 @runtime_checkable
@@ -56,4 +59,20 @@ class Task(Protocol):
 
     def write_submission(self, predictions: Sequence[Prediction], directory: Path) -> list[Path]:
         """Writes the benchmark's own submission file(s); returns their paths."""
+        ...
+
+
+@runtime_checkable
+class TaskMixture(Protocol):
+    """Several tasks by name, itself scored as one task.
+
+    Attributes:
+        tasks: name -> task.
+    """
+
+    @property
+    def tasks(self) -> Mapping[str, Task]: ...
+
+    def member(self, name: str) -> Task:
+        """The task of this name, whose samples are marked as its own: id `name/id`, group `task`."""
         ...
