@@ -11,8 +11,9 @@ from torch import nn
 from vl_dora.adapters.audit import AdaptationAudit, AuditRow, PartTotal
 from vl_dora.adapters.choice import Choice, choose
 from vl_dora.adapters.layer import AdaptedLayer
+from vl_dora.adapters.layers import LAYERS, make_layers
 from vl_dora.adapters.matching import Part, split_parts
-from vl_dora.adapters.selection import LAYERS, Rule, read_selection
+from vl_dora.adapters.selection import Rule, read_selection
 
 
 @dataclass(frozen=True)
@@ -58,10 +59,10 @@ def apply_adapters(
     found = split_parts(network, paths)
     choices = choose(network, rules, found)
     layers = {
-        path: LAYERS[choice.kind](module, **choice.rule.layer_options())
+        path: layer
         for choice in choices
         if choice.kind in LAYERS
-        for path, module in choice.modules.items()
+        for path, layer in make_layers(choice.kind, choice.modules, choice.rule.layer_options()).items()
     }
     network.requires_grad_(False)
     for path, layer in layers.items():

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from vl_dora.adapters.dora import DROPOUT_MODES, NORM_GRADIENTS
-from vl_dora.adapters.layer import check_number, check_rank, check_word
+from vl_dora.adapters.layers import LAYERS, adaptable, adapts, check_options
 from vl_dora.adapters.matching import Part, complain, matches, shorten
-from vl_dora.adapters.selection import LAYERS, Rule
+from vl_dora.adapters.options import check_values
+from vl_dora.adapters.selection import Rule
 
 
 @dataclass(frozen=True)
@@ -73,17 +73,12 @@ def _choose(where: str, name: str, part: Part, rule: Rule, parts: Mapping[str, P
             path: m for path, m in part.modules.items() if next(m.parameters(recurse=False), None) is not None
         }
         return Choice(name, part, rule, "full", owners, tuple(part.parameters.values()))
-    kind = nn.Module if rule.method == "full" else nn.Linear
     if rule.layers is None:
-        found = {path for path, module in part.modules.items() if path and isinstance(module, kind)}
+        found = {path for path, module in part.modules.items() if path and isinstance(module, nn.Linear)}
         if not found:
             raise ValueError(f"{where}.method={rule.method} finds no nn.Linear in {part.name}")
     else:
-        found = set()
-        for pattern, paths in matches(part, rule.layers, kind).items():
-            if not paths:
-                complain(f"{where}.layers", pattern, part, parts.values(), kind)
-            found.update(paths)
+        found = _named(where, part, rule, parts)
     modules = {path: module for path, module in part.modules.items() if path in found}
     if rule.method == "full":
         parameters = tuple(p for module in modules.values() for p in module.parameters())
@@ -96,19 +91,28 @@ def _choose(where: str, name: str, part: Part, rule: Rule, parts: Mapping[str, P
     return Choice(name, part, rule, rule.method, modules)
 
 
+def _named(where: str, part: Part, rule: Rule, parts: Mapping[str, Part]) -> set[str]:
+    """Paths of the modules that the rule's patterns mean; every pattern means at least one."""
+    full = rule.method == "full"
+
+    def fits(module: nn.Module) -> bool:
+        return full or adapts(rule.method, module)
+
+    found: set[str] = set()
+    for pattern, paths in matches(part, rule.layers or (), fits).items():
+        if not paths:
+            kinds = "module" if full else adaptable(rule.method).replace(", ", " or ")
+            complain(f"{where}.layers", pattern, part, parts.values(), fits, kinds)
+        found.update(paths)
+    return found
+
+
 def _check_values(where: str, rule: Rule, modules: Mapping[str, nn.Module]) -> None:
     options = rule.layer_options()
     try:
-        if "rank" in options:
-            for module in modules.values():
-                check_rank(options["rank"], module)  # type: ignore[arg-type]
-            check_number("alpha", options["alpha"], low=0.0, high=float("inf"))
-        if "dropout" in options:
-            check_number("dropout", options["dropout"], low=0.0, high=1.0)
-        if "dropout_mode" in options:
-            check_word("dropout_mode", options["dropout_mode"], DROPOUT_MODES)
-        if "norm_gradient" in options:
-            check_word("norm_gradient", options["norm_gradient"], NORM_GRADIENTS)
+        check_values(rule.options())
+        for module in modules.values():
+            check_options(rule.method, module, options)
     except ValueError as error:
         raise ValueError(f"{where}.{error}") from None
 

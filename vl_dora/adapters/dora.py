@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from vl_dora.adapters.compiled import compiled_norm
 from vl_dora.adapters.engine import adapted_linear, autocast_dtype, drawn
 from vl_dora.adapters.initialization import INITS, low_rank_scale, start_factors
-from vl_dora.adapters.layer import check_number, check_rank, check_switch, check_word
+from vl_dora.adapters.layer import check_number, check_switch, check_word
 from vl_dora.adapters.merged_forward import MERGED_FORWARDS, Folded, fold, merged_linear, pays
 from vl_dora.adapters.products import Factors, Settings
 from vl_dora.adapters.rescaled import RescaledLinear
@@ -72,7 +72,7 @@ class DoRALinear(RescaledLinear):
         merged_forward: str = "auto",
     ) -> None:
         super().__init__(base)
-        check_rank(rank, base)
+        self.check_rank(rank, base)
         check_number("alpha", alpha, low=0.0, high=math.inf)
         check_number("dropout", dropout, low=0.0, high=1.0)
         check_word("norm_gradient", norm_gradient, NORM_GRADIENTS)

@@ -48,12 +48,28 @@ class AdaptedLayer(nn.Module):
 
     def __init__(self, base: nn.Module) -> None:
         super().__init__()
-        if not isinstance(base, self.kinds):
+        if not self.takes(base):
             known = " or ".join(f"nn.{kind.__name__}" for kind in self.kinds)
             raise ValueError(f"base is a {type(base).__name__}; only {known} layers can be adapted so")
         self.base = base.requires_grad_(False)
         self.register_buffer("_unmerged", None, persistent=False)
         self.train(base.training)
+
+    @classmethod
+    def takes(cls, module: nn.Module) -> bool:
+        """Whether a module can be the base."""
+        return isinstance(module, cls.kinds)
+
+    @classmethod
+    def check_rank(cls, rank: int, base: nn.Module) -> None:
+        """Stops on a rank that a layer on this base cannot have.
+
+        Raises:
+            ValueError: `rank` is not a whole number in 1..the rank that the weight itself can have.
+        """
+        limit = min(base.weight.flatten(1).shape)  # type: ignore[union-attr, operator]
+        if isinstance(rank, bool) or not isinstance(rank, int) or not 1 <= rank <= limit:
+            raise ValueError(f"rank={rank!r} must be a whole number in 1..{limit} for a {base}")
 
     @property
     def wide(self) -> torch.dtype:
@@ -138,17 +154,6 @@ class AdaptedLinear(AdaptedLayer):
     @property
     def out_features(self) -> int:
         return self.base.out_features
-
-
-def check_rank(rank: int, base: nn.Linear) -> None:
-    """Stops on a rank that the layer cannot have.
-
-    Raises:
-        ValueError: `rank` is not a whole number in 1..min(i, o).
-    """
-    limit = min(base.in_features, base.out_features)
-    if isinstance(rank, bool) or not isinstance(rank, int) or not 1 <= rank <= limit:
-        raise ValueError(f"rank={rank!r} must be a whole number in 1..{limit} for a {base}")
 
 
 def check_word(option: str, word: str, allowed: tuple[str, ...]) -> None:

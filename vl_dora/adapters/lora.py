@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from vl_dora.adapters.engine import adapted_linear, autocast_dtype, drawn
 from vl_dora.adapters.initialization import INITS, low_rank_scale, start_factors
-from vl_dora.adapters.layer import AdaptedLinear, check_number, check_rank, check_switch, check_word
+from vl_dora.adapters.layer import AdaptedLinear, check_number, check_switch, check_word
 from vl_dora.adapters.products import Factors, Settings
 from vl_dora.adapters.row_norm import without_autocast
 
@@ -49,7 +49,7 @@ class LoRALinear(AdaptedLinear):
         init: str = "kaiming",
     ) -> None:
         super().__init__(base)
-        check_rank(rank, base)
+        self.check_rank(rank, base)
         check_number("alpha", alpha, low=0.0, high=math.inf)
         check_number("dropout", dropout, low=0.0, high=1.0)
         check_switch("rslora", rslora)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import nn
 
 SHOWN = 30
+
+Fits = Callable[[nn.Module], bool]
 
 
 @dataclass(frozen=True)
@@ -88,48 +90,55 @@ def match(pattern: str, path: str) -> bool:
         return False
 
 
-def matches(part: Part, patterns: Sequence[str], kind: type[nn.Module]) -> dict[str, list[str]]:
-    """Pattern -> paths (in the network) of the part's modules of this kind that it means."""
+def matches(part: Part, patterns: Sequence[str], fits: Fits) -> dict[str, list[str]]:
+    """Pattern -> paths (in the network) of the part's modules that fit and that it means."""
     return {
         pattern: [
             path
             for path, module in part.modules.items()
-            if path and isinstance(module, kind) and match(pattern, part.inside[path])
+            if path and fits(module) and match(pattern, part.inside[path])
         ]
         for pattern in patterns
     }
 
 
-def complain(where: str, pattern: str, part: Part, others: Iterable[Part], kind: type[nn.Module]) -> None:
+def complain(where: str, pattern: str, part: Part, others: Iterable[Part], fits: Fits, kinds: str) -> None:
     """Says why a pattern means nothing in a part, and what is there.
+
+    Args:
+        where: the config key.
+        pattern: what matches nothing.
+        part: where it was looked for.
+        others: all parts.
+        fits: which modules it could have meant.
+        kinds: what those are, in words.
 
     Raises:
         ValueError: always.
     """
-    noun = "nn.Linear" if kind is nn.Linear else "module"
     leaves = shorten(
         sorted(
             {
                 local.rpartition(".")[2]
                 for path, local in part.inside.items()
-                if path and isinstance(part.modules[path], kind)
+                if path and fits(part.modules[path])
             }
         )
     )
     for path, module in part.modules.items():
-        if path and kind is nn.Linear and match(pattern, part.inside[path]):
+        if path and match(pattern, part.inside[path]):
             raise ValueError(
-                f"{where}={pattern!r} matches {path}, a {type(module).__name__}, and no nn.Linear "
+                f"{where}={pattern!r} matches {path}, a {type(module).__name__}, and no {kinds} "
                 f"in {part.name}; available: {leaves}"
             )
     leak = ""
     for other in others:
         hit = [path for path in other.modules if path and (match(pattern, path))]
-        hit += matches(other, [pattern], nn.Module)[pattern]
+        hit += matches(other, [pattern], lambda module: True)[pattern]
         if hit and other.name != part.name:
             leak = f" (it reaches into the part {other.name}: {hit[0]})"
             break
-    raise ValueError(f"{where}={pattern!r} matches no {noun} in {part.name}{leak}; available: {leaves}")
+    raise ValueError(f"{where}={pattern!r} matches no {kinds} in {part.name}{leak}; available: {leaves}")
 
 
 def shorten(names: Iterable[str]) -> str:

@@ -10,6 +10,7 @@ from torch import nn
 
 from vl_dora.adapters.apply import normal_parts
 from vl_dora.adapters.contents import LOW_RANK_A, PREFIX
+from vl_dora.adapters.layers import adapts
 from vl_dora.adapters.matching import Part, match, shorten, split_parts
 from vl_dora.adapters.peft_config import rank_and_alpha, targeted
 
@@ -75,7 +76,11 @@ def read_selection_of(
 
 def exact_patterns(part: Part, paths: Sequence[str], kind: type[nn.Module]) -> list[str]:
     """Patterns that mean these modules and no others of the part: leaf names where they suffice."""
-    known = {path: part.inside[path] for path, m in part.modules.items() if path and isinstance(m, kind)}
+    known = {
+        path: part.inside[path]
+        for path, m in part.modules.items()
+        if path and (isinstance(m, kind) or adapts("lora", m))
+    }
 
     def meant(patterns: Iterable[str]) -> set[str]:
         patterns = list(patterns)

@@ -13,30 +13,11 @@ A part that is not named is frozen.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from vl_dora.adapters.dora import DoRALinear
-from vl_dora.adapters.layer import AdaptedLayer
-from vl_dora.adapters.lora import LoRALinear
-from vl_dora.adapters.magnitude import MagnitudeLinear
-
-# Method words that adapt a layer, and the class that does it.
-LAYERS: dict[str, Callable[..., AdaptedLayer]] = {
-    "lora": LoRALinear,
-    "dora": DoRALinear,
-    "magnitude": MagnitudeLinear,
-}
-# What may be set for a method; lr, biases and layer_norms may be set for every one.
-OPTIONS: dict[str, tuple[str, ...]] = {
-    "frozen": (),
-    "full": ("layers",),
-    "lora": ("layers", "rank", "alpha", "dropout"),
-    "dora": ("layers", "rank", "alpha", "dropout", "dropout_mode", "norm_gradient"),
-    "magnitude": ("layers",),
-}
-METHODS = tuple(OPTIONS)
+from vl_dora.adapters.options import METHODS, OF_THE_RULE, OPTIONS
 
 
 @dataclass(frozen=True)
@@ -54,6 +35,12 @@ class Rule:
         dropout: drop probability on the adapter's input; default 0.
         dropout_mode: branch (default) or reference.
         norm_gradient: detached (default) or full.
+        merged_forward: auto (default), always or never: whether training holds dora's whole weight for
+            one optimizer step (see `DoRALinear`).
+        rslora: the scale is alpha / sqrt(rank) instead.
+        init: where A and B start: kaiming (default), gaussian or pissa.
+        lr_ratio: LoRA+ (arXiv:2402.12354): learning rate of B over that of everything else of the
+            rule; default 1.
         lr: learning rate of what this rule trains; None: the run's.
         biases: additionally train every bias of the part.
         layer_norms: additionally train weight and bias of every nn.LayerNorm of the part.
@@ -67,16 +54,24 @@ class Rule:
     dropout: float | None = None
     dropout_mode: str | None = None
     norm_gradient: str | None = None
+    merged_forward: str | None = None
+    rslora: bool | None = None
+    init: str | None = None
+    lr_ratio: float | None = None
     lr: float | None = None
     biases: bool = False
     layer_norms: bool = False
     also: Mapping[str, Rule] = field(default_factory=dict)
 
+    def options(self) -> dict[str, Any]:
+        """The options of the rule's method, without those left at their default."""
+        values = {name: getattr(self, name) for name in OPTIONS[self.method]}
+        return {name: value for name, value in values.items() if value is not None}
+
     def layer_options(self) -> dict[str, Any]:
         """Keyword arguments of the method's layer class, without those left at their default."""
-        names = [name for name in OPTIONS[self.method] if name != "layers"]
-        options = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
-        if "rank" in options:
+        options = {name: value for name, value in self.options().items() if name not in OF_THE_RULE}
+        if "rank" in options and "alpha" in OPTIONS[self.method]:
             options.setdefault("alpha", options["rank"])
         return options
 
@@ -150,7 +145,7 @@ def _read_nested(where: str, value: Any) -> Rule:
 
 def _check_applicable(where: str, rule: Rule) -> None:
     own = OPTIONS[rule.method]
-    for name in ("layers", "rank", "alpha", "dropout", "dropout_mode", "norm_gradient"):
+    for name in dict.fromkeys(name for names in OPTIONS.values() for name in names):
         if getattr(rule, name) is not None and name not in own:
             known = ", ".join((*own, "lr", "biases", "layer_norms", "also"))
             raise ValueError(

@@ -1,0 +1,74 @@
+"""Which class adapts a layer of the base, by method and by kind of layer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from inspect import signature
+from typing import Any
+
+from torch import nn
+
+from vl_dora.adapters.dora import DoRALinear
+from vl_dora.adapters.layer import AdaptedLayer
+from vl_dora.adapters.lora import LoRALinear
+from vl_dora.adapters.magnitude import MagnitudeLinear
+
+# Method -> the classes that do it, each for its own kinds of layers; the first that takes a layer has it.
+LAYERS: dict[str, tuple[type[AdaptedLayer], ...]] = {
+    "lora": (LoRALinear,),
+    "dora": (DoRALinear,),
+    "magnitude": (MagnitudeLinear,),
+}
+
+
+def adapts(method: str, module: nn.Module) -> bool:
+    """Whether a method can adapt this module."""
+    return any(kind.takes(module) for kind in LAYERS[method])
+
+
+def layer_for(method: str, module: nn.Module) -> type[AdaptedLayer]:
+    """The class that adapts this module by this method.
+
+    Raises:
+        ValueError: there is none; the sentence lists what the method can adapt.
+    """
+    for kind in LAYERS[method]:
+        if kind.takes(module):
+            return kind
+    raise ValueError(f"method {method} cannot adapt a {type(module).__name__}; it adapts {adaptable(method)}")
+
+
+def adaptable(method: str) -> str:
+    """The kinds of layers that a method adapts, for messages: nn.Linear, ..."""
+    return ", ".join(dict.fromkeys(f"nn.{kind.__name__}" for c in LAYERS[method] for kind in c.kinds))
+
+
+def check_options(method: str, module: nn.Module, options: Mapping[str, Any]) -> None:
+    """Stops on an option that the method has, but not on this kind of layer, and on too great a rank.
+
+    Raises:
+        ValueError: such an option is set.
+    """
+    kind = layer_for(method, module)
+    known = signature(kind).parameters
+    for name, value in options.items():
+        if name not in known:
+            raise ValueError(
+                f"{name}={value!r} means nothing to method {method} on a {type(module).__name__}; leave it "
+                f"out, or give such layers a rule of their own under `also`"
+            )
+    if "rank" in options:
+        kind.check_rank(options["rank"], module)
+
+
+def make_layers(
+    method: str, modules: Mapping[str, nn.Module], options: Mapping[str, Any]
+) -> dict[str, AdaptedLayer]:
+    """The adapted layers of one rule, path -> layer; the bases are frozen and kept, not copied.
+
+    Args:
+        method: one of `LAYERS`.
+        modules: path -> layer of the base.
+        options: keyword arguments of the classes.
+    """
+    return {path: layer_for(method, module)(module, **options) for path, module in modules.items()}

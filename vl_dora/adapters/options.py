@@ -1,0 +1,61 @@
+"""The options of each method in a selection, and the values that they can have."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from vl_dora.adapters.dora import DROPOUT_MODES, NORM_GRADIENTS
+from vl_dora.adapters.initialization import INITS
+from vl_dora.adapters.layer import check_number, check_switch, check_word
+from vl_dora.adapters.merged_forward import MERGED_FORWARDS
+
+_LOW_RANK = ("layers", "rank", "alpha", "dropout", "rslora", "init", "lr_ratio")
+_RESCALED = ("dropout_mode", "norm_gradient")
+# What may be set for a method; lr, biases and layer_norms may be set for every one.
+OPTIONS: dict[str, tuple[str, ...]] = {
+    "frozen": (),
+    "full": ("layers",),
+    "lora": _LOW_RANK,
+    "dora": (*_LOW_RANK, *_RESCALED, "merged_forward"),
+    "magnitude": ("layers",),
+}
+METHODS = tuple(OPTIONS)
+# Options that speak of the rule as a whole and not to its layers.
+OF_THE_RULE = ("layers", "lr_ratio")
+
+_CHECKS: dict[str, Callable[[str, Any], None]] = {
+    "alpha": lambda name, value: check_number(name, value, low=0.0, high=math.inf),
+    "dropout": lambda name, value: check_number(name, value, low=0.0, high=1.0),
+    "dropout_mode": lambda name, value: check_word(name, value, DROPOUT_MODES),
+    "norm_gradient": lambda name, value: check_word(name, value, NORM_GRADIENTS),
+    "merged_forward": lambda name, value: check_word(name, value, MERGED_FORWARDS),
+    "rslora": check_switch,
+    "init": lambda name, value: check_word(name, value, INITS),
+    "lr_ratio": lambda name, value: _check_ratio(name, value),
+}
+
+
+def check_values(options: Mapping[str, Any]) -> None:
+    """Stops on a value that an option cannot have.
+
+    Args:
+        options: name -> value, those left at their default not among them.
+
+    Raises:
+        ValueError: such a value; the sentence begins with the option's name.
+    """
+    for name, value in options.items():
+        if name in _CHECKS:
+            _CHECKS[name](name, value)
+    if options.get("merged_forward") == "always" and options.get("dropout"):
+        raise ValueError(
+            f"merged_forward='always' needs dropout 0, here {options['dropout']}; use merged_forward='auto'"
+        )
+
+
+def _check_ratio(name: str, value: Any) -> None:
+    check_number(name, value, low=0.0, high=math.inf)
+    if value == 0:
+        raise ValueError(f"{name}=0 would keep B at its start; it must be above 0, and 1 is no ratio at all")
