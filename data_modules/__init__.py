@@ -6,7 +6,9 @@ dataset         one split, and the order in which it is gone through
 collate         samples to a Batch
 visuals         pictures from files and arrays
 video           frames of clips by time: data_modules.video.sample_frames
-stored_features features that a frozen tower computed once
+clips           which frames of a clip a run sees
+stored_features features that a frozen tower computed once, and feature_writer, which writes them
+features        features that others stored: h5, npz, parquet
 cache           embedded worlds drawn once
 formats         one file an official file format
 scenes          the embedded worlds

@@ -33,7 +33,7 @@ class Sample:
         example: what it was made of.
         target: the text to learn this time; None when there is nothing to learn.
         weight: factor of this sample's loss.
-        visuals: one array a picture: (3, height, width) uint8 pixels, or (N, F) features.
+        visuals: one array a picture or frame: (3, height, width) uint8 pixels, or (N, F) features.
     """
 
     example: Example

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +13,11 @@ import numpy as np
 import torch
 
 from data_modules.cache import drawn_world
+from data_modules.clips import ClipSettings
 from data_modules.collate import Collate
 from data_modules.dataset import EpochSampler, ResumableLoader, VisionLanguageDataset
 from data_modules.encoded import encode_once
+from data_modules.features import open_features
 from data_modules.reading import (
     BadSamples,
     FileFormat,
@@ -25,7 +28,6 @@ from data_modules.reading import (
     with_targets,
     with_visuals,
 )
-from data_modules.stored_features import StoredFeatures
 from data_modules.visuals import Blank, Pixels
 from vl_dora.batch import Example
 from vl_dora.tasks.interface import Task
@@ -69,7 +71,8 @@ class VisionLanguageDataModule(lightning.LightningDataModule):
             `on_error=skip`.
         right_cut: the reference's silent truncation: where its `applies` is true, its `prompt` and
             `target` (tokens, or None) are the limits and longer texts are cut from the right.
-        features: folder of stored features, read in place of pixels.
+        features: folder of stored features, read in place of pixels; what is in it tells its format.
+        video: decoder, frames and fps of clips, see `ClipSettings`.
         limit: role -> at most so many samples, a random subset in file order; None: all.
         keep_in_memory: keep decoded pictures, up to `KEEP_BYTES`.
         seed: of the order, the subset, and the draw of targets.
@@ -104,6 +107,7 @@ class VisionLanguageDataModule(lightning.LightningDataModule):
         on_long: str = "raise",
         right_cut: Mapping[str, Any] | None = None,
         features: Path | str | None = None,
+        video: Mapping[str, Any] | None = None,
         limit: Mapping[str, int | None] | None = None,
         keep_in_memory: bool = True,
         seed: int = 0,
@@ -128,6 +132,7 @@ class VisionLanguageDataModule(lightning.LightningDataModule):
         self.max_skipped = _at_least("max_skipped", 0, max_skipped)
         self.blind = blind
         self.features = features
+        self.clips = _clip_settings(video or {})
         self.limit = _by_role("limit", limit or {})
         for role, count in self.limit.items():
             if count is not None:
@@ -180,13 +185,13 @@ class VisionLanguageDataModule(lightning.LightningDataModule):
 
     def _open_visuals(self) -> Visuals:
         if self.features is not None:
-            stored = StoredFeatures(self.features)
+            stored = open_features(self.features, self.clips)
             return Blank(np.zeros(stored.shape, dtype=np.float32)) if self.blind else stored
         assert self.image_size is not None
         if self.blind:
             return Blank.grey(self.image_size)
         keep = KEEP_BYTES // max(1, self.num_workers) if self.keep_in_memory else 0
-        return Pixels(self.folder, self.image_size, keep_bytes=keep)
+        return Pixels(self.folder, self.image_size, keep_bytes=keep, clips=self.clips)
 
     def encode_pictures(self, encode: Callable[[torch.Tensor], torch.Tensor]) -> None:
         """Puts a frozen tower's features in the place of the pictures of all examples read so far.
@@ -206,7 +211,7 @@ class VisionLanguageDataModule(lightning.LightningDataModule):
                 self._visuals = Blank(encode(grey)[0].float().cpu().numpy())
         elif isinstance(self.visuals, Pixels):
             examples = (example for read in self._examples.values() for example in read)
-            refs = dict.fromkeys(ref for example in examples for ref in example.images)
+            refs = dict.fromkeys(ref for example in examples for ref in example.visuals)
             self._visuals = encode_once(self.visuals, refs, encode, KEEP_BYTES) or self.visuals
 
     def prepare_data(self) -> None:
@@ -320,6 +325,14 @@ def _at_least(key: str, least: int, value: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise ValueError(f"data.{key}={value} must be a whole number of at least {least}")
     return value
+
+
+def _clip_settings(given: Mapping[str, Any]) -> ClipSettings:
+    allowed = [field.name for field in fields(ClipSettings)]
+    unknown = sorted(set(given) - set(allowed))
+    if unknown:
+        raise ValueError(f"data.video.{unknown[0]} is unknown; allowed: {', '.join(allowed)}")
+    return ClipSettings(**given)
 
 
 def _by_role(key: str, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ that was cut short goes on where it stopped.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -52,15 +53,18 @@ class VisionLanguageDataset(Dataset):
             return error
 
     def sample(self, epoch: int, index: int) -> Sample:
-        """One sample of one epoch.
+        """One sample of one epoch; a clip's reference then tells which frames were shown.
 
         Raises:
-            ValueError: a picture cannot be used.
+            ValueError: a picture or a clip cannot be used.
         """
         example = self.examples[index]
         target, weight = self._target(example, epoch, index)
         try:
             visuals = tuple(self.visuals.load(ref) for ref in example.images)
+            if example.frames is not None:
+                shown, frames = self.visuals.load_clip(example.frames)
+                example, visuals = replace(example, frames=shown), (*visuals, *frames)
         except ValueError as error:
             raise type(error)(f"sample {example.id!r}: {error}") from None
         return Sample(example, target, weight, visuals)

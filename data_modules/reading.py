@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from data_modules.collate import Collate
-from vl_dora.batch import Example, ImageRef
+from vl_dora.batch import ClipRef, Example, ImageRef
 from vl_dora.tasks.interface import Task
 
 log = logging.getLogger(__name__)
@@ -36,14 +36,18 @@ class FileFormat(Protocol):
 
 
 class Visuals(Protocol):
-    """Where the arrays of pictures come from."""
+    """Where the arrays of pictures and clips come from."""
 
-    def check(self, ref: ImageRef) -> None:
-        """Raises ValueError when the picture is not there; cheap."""
+    def check(self, ref: ImageRef | ClipRef) -> None:
+        """Raises ValueError when the picture or clip is not there; cheap."""
         ...
 
     def load(self, ref: ImageRef) -> np.ndarray:
         """(3, height, width) uint8 pixels or (N, F) features."""
+        ...
+
+    def load_clip(self, ref: ClipRef) -> tuple[ClipRef, np.ndarray]:
+        """The clip with what is shown of it, and an array of `load`'s kind for each frame."""
         ...
 
 
@@ -147,15 +151,15 @@ def with_targets(samples: list[tuple[Example, str]], bad: BadSamples) -> list[tu
 def with_visuals(
     samples: list[tuple[Example, str]], visuals: Visuals, bad: BadSamples
 ) -> list[tuple[Example, str]]:
-    """The samples whose pictures can be used.
+    """The samples whose pictures and clips can be used.
 
-    With "raise" every picture must be there, and is decoded when it is needed; with "skip"
+    With "raise" every file must be there, and is decoded when it is needed; with "skip"
     each is also decoded once here, so that what is left out is known before the first step.
     """
-    problems: dict[ImageRef, str | None] = {}
+    problems: dict[ImageRef | ClipRef, str | None] = {}
     kept = []
     for example, where in samples:
-        for ref in example.images:
+        for ref in example.visuals:
             if ref not in problems:
                 problems[ref] = _problem(visuals, ref, decode=bad.on_error == "skip")
             if problems[ref]:
@@ -166,11 +170,11 @@ def with_visuals(
     return kept
 
 
-def _problem(visuals: Visuals, ref: ImageRef, *, decode: bool) -> str | None:
+def _problem(visuals: Visuals, ref: ImageRef | ClipRef, *, decode: bool) -> str | None:
     try:
         visuals.check(ref)
         if decode:
-            visuals.load(ref)
+            visuals.load_clip(ref) if isinstance(ref, ClipRef) else visuals.load(ref)
     except ValueError as error:
         return str(error)
     return None

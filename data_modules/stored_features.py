@@ -1,9 +1,11 @@
-"""Features of pictures, computed once by a frozen tower and stored.
+"""Features of pictures and clips, computed once by a frozen tower and stored.
 
-A folder with `features.npy`, (n, N, F) float16 or float32, and `index.json`:
-{"tower": name, "rows": {key: row}}; a key is the picture's path in the data folder, with its crop
-or array index where it has one.
-Shapes: n pictures, N visual tokens, F features.
+A folder with `features.npy`, (n, N, F) float16 or float32, mapped and read by row, and `index.json`:
+{"tower": name, "rows": {key: row},
+ "clips": {key: {"first": row, "indices": [...], "times": [...]}}, "left_out": {path: reason}}
+A picture's key is its path in the data folder, with its crop or array index where it has one; a clip's
+names its part and its count or rate, and its frames lie in rows one after the other.
+Shapes: n pictures and frames, N visual tokens, F features.
 """
 
 from __future__ import annotations
@@ -13,11 +15,14 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
-from vl_dora.batch import ImageRef
+from data_modules.clips import ClipSettings, clip_key
+from vl_dora.batch import ClipRef, ImageRef
 
 FEATURES, INDEX = "features.npy", "index.json"
 
@@ -84,29 +89,31 @@ def _write_array(
                 shape = stored.shape
                 if len(shape) != 2:
                     raise ValueError(f"features of {key} have shape {shape}; (N, F) is needed")
-                body = _write_header(file, (0, *shape), dtype)
-            if key in rows or stored.shape != shape or not np.isfinite(stored).all():
-                raise ValueError(_unfit(key, rows, stored, shape))
+                body = write_header(file, (0, *shape), dtype)
+            require_fit(key, key in rows, stored, shape)
             file.write(stored.tobytes())
             rows[key] = len(rows)
         if shape is None:
             raise ValueError("there are no features to write")
         file.seek(0)
         # numpy leaves room in the header for the first axis to grow.
-        grown = _write_header(file, (len(rows), *shape), dtype)
+        grown = write_header(file, (len(rows), *shape), dtype)
         assert grown == body
     return rows
 
 
-def _unfit(key: str, rows: dict[str, int], stored: np.ndarray, shape: tuple[int, ...]) -> str:
-    if key in rows:
-        return f"features of {key} are given twice"
+def require_fit(key: str, given: bool, stored: np.ndarray, shape: tuple[int, ...]) -> None:
+    """Raises ValueError for a key given twice, another shape than `shape`, or values that are not finite."""
+    if given:
+        raise ValueError(f"features of {key} are given twice")
     if stored.shape != shape:
-        return f"features of {key} have shape {stored.shape}, those before have {shape}"
-    return f"features of {key} hold values that are not finite in {stored.dtype}"
+        raise ValueError(f"features of {key} have shape {stored.shape}, those before have {shape}")
+    if not np.isfinite(stored).all():
+        raise ValueError(f"features of {key} hold values that are not finite in {stored.dtype}")
 
 
-def _write_header(file, shape: tuple[int, ...], dtype: np.dtype) -> int:  # noqa: ANN001
+def write_header(file: BinaryIO, shape: tuple[int, ...], dtype: np.dtype) -> int:
+    """Writes the header of a .npy file at the file's position; gives the position behind it."""
     header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(file, header)
     return file.tell()
@@ -117,6 +124,7 @@ class StoredFeatures:
 
     Args:
         folder: with `features.npy` and `index.json`; the config key is `data.features`.
+        clips: how many frames of a clip are wanted; they must have been stored so.
 
     Attributes:
         tower: name of the network that made the features.
@@ -126,8 +134,9 @@ class StoredFeatures:
         ValueError: a file of the folder is missing or unfit.
     """
 
-    def __init__(self, folder: Path | str) -> None:
+    def __init__(self, folder: Path | str, clips: ClipSettings | None = None) -> None:
         self.folder = Path(folder).expanduser()
+        self.settings = clips or ClipSettings()
         for name in (FEATURES, INDEX):
             if not (self.folder / name).is_file():
                 raise ValueError(
@@ -136,6 +145,8 @@ class StoredFeatures:
         try:
             index = json.loads((self.folder / INDEX).read_text(encoding="utf-8"))
             self.tower, self._rows = str(index["tower"]), {str(k): int(v) for k, v in index["rows"].items()}
+            self._clips = {str(k): _StoredClip.of(v) for k, v in index.get("clips", {}).items()}
+            self._left_out = {str(k): str(v) for k, v in index.get("left_out", {}).items()}
             array = self._array()
         except (ValueError, KeyError, TypeError, AttributeError, EOFError, OSError) as error:
             raise ValueError(
@@ -146,7 +157,10 @@ class StoredFeatures:
                 f"{self.folder / FEATURES} holds {array.dtype} {array.shape}; float16 or float32 (n, N, F) "
                 "is needed"
             )
-        if set(self._rows.values()) != set(range(len(array))):
+        frames = [
+            row for clip in self._clips.values() for row in range(clip.first, clip.first + len(clip.times))
+        ]
+        if sorted([*self._rows.values(), *frames]) != list(range(len(array))):
             raise ValueError(
                 f"{self.folder / INDEX} names rows that do not fit the {len(array)} of {FEATURES}"
             )
@@ -163,15 +177,37 @@ class StoredFeatures:
         """Everything but the map, which a loader worker opens itself."""
         return {k: v for k, v in self.__dict__.items() if k != "_opened"}
 
-    def check(self, ref: ImageRef) -> None:
-        """Raises ValueError when the folder has no features of this picture."""
-        if feature_key(ref) not in self._rows:
+    def check(self, ref: ImageRef | ClipRef) -> None:
+        """Raises ValueError when the folder has no features of this picture or clip."""
+        key = feature_key(ref) if isinstance(ref, ImageRef) else clip_key(self.settings.settled(ref))
+        if key not in (self._rows if isinstance(ref, ImageRef) else self._clips):
+            why = self._left_out.get(ref.path)
             raise ValueError(
-                f"data.features={self.folder} has no features of {feature_key(ref)} "
-                f"(it holds {len(self._rows)} pictures of tower {self.tower})"
+                f"data.features={self.folder} has no features of {key} (it holds {len(self._rows)} pictures "
+                f"and {len(self._clips)} clips of tower {self.tower})"
+                + (f"; it was left out because {why}" if why else "")
             )
 
     def load(self, ref: ImageRef) -> np.ndarray:
         """(N, F) features of one picture, in the stored dtype."""
         self.check(ref)
         return np.array(self._array()[self._rows[feature_key(ref)]])
+
+    def load_clip(self, ref: ClipRef) -> tuple[ClipRef, np.ndarray]:
+        """The clip with indices and times, and (n, N, F) features of its frames."""
+        self.check(ref)
+        settled = self.settings.settled(ref)
+        clip = self._clips[clip_key(settled)]
+        array = np.array(self._array()[clip.first : clip.first + len(clip.times)])
+        return replace(settled, indices=clip.indices, times=clip.times), array
+
+
+@dataclass(frozen=True)
+class _StoredClip:
+    first: int
+    indices: tuple[int, ...]
+    times: tuple[float, ...]
+
+    @classmethod
+    def of(cls, entry: dict) -> _StoredClip:
+        return cls(int(entry["first"]), tuple(entry["indices"]), tuple(entry["times"]))

@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from vl_dora.batch import ImageRef
+from data_modules.clips import ClipSettings, load_clip
+from vl_dora.batch import ClipRef, ImageRef
 
 # 50 megapixels: four times a common photograph, and small enough for any machine's memory.
 MAX_PIXELS = 50_000_000
@@ -27,28 +28,29 @@ class PictureError(ValueError):
     """A picture that cannot be used; the message is one sentence with file and reason."""
 
 
-def picture_path(root: Path | str, ref: ImageRef) -> Path:
+def picture_path(root: Path | str, ref: ImageRef | ClipRef) -> Path:
     """Where the file of `ref` lies: below `root`, or at its own absolute path."""
     return Path(root) / ref.path
 
 
-def require_file(root: Path | str, ref: ImageRef) -> Path:
+def require_file(root: Path | str, ref: ImageRef | ClipRef) -> Path:
     """The path of `ref` if a file with at least one byte is there; reads no byte of it.
 
     Raises:
         PictureError: missing, not a file, not accessible, or empty.
     """
     path = picture_path(root, ref)
+    kind = "picture" if isinstance(ref, ImageRef) else "video"
     try:
         found = path.stat()
     except FileNotFoundError:
-        raise PictureError(f"picture {path} is missing") from None
+        raise PictureError(f"{kind} {path} is missing") from None
     except (OSError, ValueError) as error:
-        raise PictureError(f"picture {path} cannot be reached: {_reason(error)}") from None
+        raise PictureError(f"{kind} {path} cannot be reached: {_reason(error)}") from None
     if not stat.S_ISREG(found.st_mode):
-        raise PictureError(f"picture {path} is not a file")
+        raise PictureError(f"{kind} {path} is not a file")
     if found.st_size == 0:
-        raise PictureError(f"picture {path} is empty (zero bytes)")
+        raise PictureError(f"{kind} {path} is empty (zero bytes)")
     return path
 
 
@@ -168,37 +170,52 @@ def _reason(error: BaseException) -> str:
 
 
 class Pixels:
-    """Pictures of a data set as (3, size, size) uint8, kept in memory once decoded.
+    """Pictures and clips of a data set as (3, size, size) uint8, kept in memory once decoded.
 
     Args:
-        root: the folder that picture paths are relative to.
+        root: the folder that paths are relative to.
         size: height and width in pixels.
         keep_bytes: how many bytes of decoded pictures this process may keep; 0 keeps none.
+        clips: how many frames of a clip are shown, and how they are decoded.
     """
 
-    def __init__(self, root: Path | str, size: int, *, keep_bytes: int = 0) -> None:
+    def __init__(
+        self, root: Path | str, size: int, *, keep_bytes: int = 0, clips: ClipSettings | None = None
+    ) -> None:
         self.root = Path(root)
         self.size = size
-        self._kept: dict[ImageRef, np.ndarray] = {}
+        self.clips = clips or ClipSettings()
+        self._kept: dict[ImageRef | ClipRef, tuple[ClipRef | None, np.ndarray]] = {}
         self._room = keep_bytes
 
-    def check(self, ref: ImageRef) -> None:
+    def check(self, ref: ImageRef | ClipRef) -> None:
         """Raises PictureError when no file is there; does not decode."""
         require_file(self.root, ref)
 
     def load(self, ref: ImageRef) -> np.ndarray:
         """(3, size, size) uint8; not to be written to."""
         if ref in self._kept:
-            return self._kept[ref]
+            return self._kept[ref][1]
         picture = load_picture(self.root, ref, self.size)
-        if picture.nbytes <= self._room:
-            self._room -= picture.nbytes
-            self._kept[ref] = picture
+        self._keep(ref, None, picture)
         return picture
+
+    def load_clip(self, ref: ClipRef) -> tuple[ClipRef, np.ndarray]:
+        """The clip with indices and times, and (n, 3, size, size) uint8; not to be written to."""
+        shown, frames = self._kept.get(ref, (None, None))
+        if shown is None or frames is None:
+            shown, frames = load_clip(self.root, self.clips.settled(ref), self.size, self.clips.decoder)
+            self._keep(ref, shown, frames)
+        return shown, frames
+
+    def _keep(self, ref: ImageRef | ClipRef, shown: ClipRef | None, array: np.ndarray) -> None:
+        if array.nbytes <= self._room:
+            self._room -= array.nbytes
+            self._kept[ref] = (shown, array)
 
 
 class Blank:
-    """One constant array for every picture: what a text-only run sees.
+    """One constant array for every picture and every clip: what a text-only run sees.
 
     Args:
         array: (3, height, width) uint8 or (N, F) features.
@@ -212,9 +229,13 @@ class Blank:
         """Mid-grey pictures, (3, size, size), all values 128."""
         return cls(np.full((3, size, size), 128, dtype=np.uint8))
 
-    def check(self, ref: ImageRef) -> None:
-        """Accepts every picture, unseen."""
+    def check(self, ref: ImageRef | ClipRef) -> None:
+        """Accepts every picture and clip, unseen."""
 
     def load(self, ref: ImageRef) -> np.ndarray:
         """The constant array."""
         return self.array
+
+    def load_clip(self, ref: ClipRef) -> tuple[ClipRef, np.ndarray]:
+        """The clip, of which nothing was shown, and the constant array as its only frame."""
+        return ref, self.array[None]

@@ -1,7 +1,7 @@
 """Example, Batch, Prediction: the words that every room of the project shares.
 
-Shapes: B = samples, I = images per sample, N = visual tokens per image, F = features
-per visual token, T = prompt tokens, L = target tokens.
+Shapes: B = samples, I = images per sample (frames of its clip included), N = visual tokens per
+image, F = features per visual token, T = prompt tokens, L = target tokens.
 """
 
 from __future__ import annotations
@@ -33,6 +33,29 @@ class ImageRef:
 
 
 @dataclass(frozen=True)
+class ClipRef:
+    """Where one clip lies, which part of it counts, and, once loaded, what was shown of it.
+
+    Args:
+        path: relative to the data root, or absolute; a video file.
+        start: seconds on the file's clock; None: from the first frame on.
+        end: seconds on the file's clock; None: to the end.
+        count: frames, at the middles of equal spans; None: what the data module says.
+        fps: frames a second instead of `count`; None: what the data module says.
+        indices: positions of the frames shown among all of the file; None until loaded.
+        times: their presentation times in seconds; None until loaded.
+    """
+
+    path: str
+    start: float | None = None
+    end: float | None = None
+    count: int | None = None
+    fps: float | None = None
+    indices: tuple[int, ...] | None = None
+    times: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True)
 class Example:
     """One question about zero or more pictures, with what it should be answered.
 
@@ -41,6 +64,7 @@ class Example:
         prompt: the exact text that the encoder reads.
         target: the text to be learned.
         images: the pictures, in the order in which the prompt speaks of them.
+        frames: the clip that the prompt speaks of; its frames follow the pictures.
         answers: the human answers that a score compares with.
         targets: (text, score in 0..1) pairs to draw the target from while training, with
             probability proportional to the score, the loss then being weighted by it;
@@ -52,9 +76,15 @@ class Example:
     prompt: str
     target: str
     images: tuple[ImageRef, ...] = ()
+    frames: ClipRef | None = None
     answers: tuple[str, ...] = ()
     targets: tuple[tuple[str, float], ...] = ()
     groups: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def visuals(self) -> tuple[ImageRef | ClipRef, ...]:
+        """The pictures, then the clip, in the order in which a network sees them."""
+        return self.images if self.frames is None else (*self.images, self.frames)
 
 
 @dataclass(frozen=True)

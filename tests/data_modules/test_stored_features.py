@@ -48,7 +48,9 @@ def test_a_picture_without_features_is_named(tmp_path, arrays):
     write_features(tmp_path / "f", zip(REFS, arrays, strict=True), tower="tiny")
     stored = StoredFeatures(tmp_path / "f")
     for ask in (stored.load, stored.check):
-        with pytest.raises(ValueError, match=r"no features of a.png#crop=1,0,4,4 .*3 pictures of tower tiny"):
+        with pytest.raises(
+            ValueError, match=r"no features of a.png#crop=1,0,4,4 .*3 pictures and 0 clips of tower tiny"
+        ):
             ask(ImageRef("a.png", crop=(1, 0, 4, 4)))
 
 

@@ -14,9 +14,6 @@ from data_modules.video import VideoError, sample_frames
 
 from .conftest import number_of
 
-# torch's advice on machines of one core; two workers are the matter here.
-pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create 2 worker:UserWarning")
-
 NAMES = ["h264.mp4", "h264_b_frames_from_5_s.mp4", "hevc.mp4", "vp9.webm", "mpeg4_b_frames.mp4", "av1.mkv"]
 WISHES = [{"count": 3}, {}, {"fps": 5.0}, {"count": 45, "size": 64}]
 PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 0
