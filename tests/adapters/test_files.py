@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from vl_dora.adapters import adapted_layers, apply_adapters, load_adapter, merge, save_adapter, saved
+from vl_dora.adapters import adapted_layers, apply_adapters, load_adapter, merge, save_adapter
 
 LAYERS = ["q_proj", "v_proj"]
 SELECTIONS = {
@@ -188,33 +188,6 @@ def test_what_cannot_be_saved_is_refused(network, tmp_path):
     with pytest.raises(ValueError, match="meta device"):
         save_adapter(ghost, tmp_path / "a")
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("moves", [0, 1, 2, 3])
-def test_an_interrupted_save_leaves_the_previous_one_whole(moves, network, shaken, tmp_path, monkeypatch):
-    folder = tmp_path / "a"
-    network.adapter_extras = {"text.embed.weight": 10}
-    apply_adapters(network, SELECTIONS["dora"])
-    save_adapter(network, folder)
-    (folder / "notes.txt").write_text("mine")
-    before = {file.name: file.read_bytes() for file in folder.iterdir()}
-    shaken(network)
-    real, count = saved.os.replace, iter(range(100))
-
-    def stop_at(source, destination):
-        if next(count) == moves:
-            raise KeyboardInterrupt
-        real(source, destination)
-
-    monkeypatch.setattr(saved.os, "replace", stop_at)
-    with pytest.raises(KeyboardInterrupt):
-        save_adapter(network, folder)
-    assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
-    assert list(tmp_path.iterdir()) == [folder]
-    monkeypatch.undo()
-    save_adapter(network, folder)
-    assert (folder / "notes.txt").read_text() == "mine"
-    assert (folder / "adapter_model.safetensors").read_bytes() != before["adapter_model.safetensors"]
 
 
 def test_saving_twice_writes_the_same_bytes_and_removes_stale_rows(network, tmp_path):

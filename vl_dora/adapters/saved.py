@@ -15,6 +15,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from vl_dora.adapters.exchange import exchange
+
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 RECORD, ROWS = "vl_dora.json", "vl_dora_rows.safetensors"
 FORMAT = 1
@@ -48,10 +50,10 @@ class Saved:
                 save_file(dict(self.rows), draft / ROWS, metadata={"format": "pt"})
             for name, value in ((CONFIG, self.config), (RECORD, self.record)):
                 (draft / name).write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
-            if target.exists():
-                _replace(draft, target)
-            else:
+            if not target.exists():
                 os.rename(draft, target)
+            elif not _swap(draft, target):
+                _replace(draft, target)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
 
@@ -95,6 +97,22 @@ def _read_tensors(file: Path) -> dict[str, Tensor]:
         return load_file(file)
     except (SafetensorError, OSError) as error:
         raise ValueError(f"{file} is damaged: {error}") from None
+
+
+def _swap(draft: Path, target: Path) -> bool:
+    """Puts the draft in place in one step, the other files of the previous one with it; False: not done."""
+    names = (ROWS, WEIGHTS, CONFIG, RECORD)
+    others = [path for path in target.iterdir() if path.name not in names]
+    if any(path.is_symlink() or not path.is_file() for path in others):
+        return False
+    for path in others:
+        _duplicate(path, draft / path.name)
+    shutil.copymode(target, draft)
+    if exchange(draft, target):
+        return True
+    for path in others:
+        (draft / path.name).unlink()
+    return False
 
 
 def _replace(draft: Path, target: Path) -> None:
