@@ -139,10 +139,13 @@ def write_outcome(built: Built, folder: Path, results: Mapping[str, Any], *, tit
 
 def _line(prediction: Any, per_sample: Mapping[str, float]) -> dict[str, Any]:
     example = prediction.example
+    clip = example.frames
+    seen = {"path": clip.path, "indices": clip.indices, "times": clip.times} if clip is not None else None
     return {
         "id": prediction.id,
         "prompt": example.prompt,
         "images": [i.path if i.index is None else f"{i.path}#{i.index}" for i in example.images],
+        **({"frames": seen} if seen else {}),
         "text": prediction.text,
         "target": example.target,
         "answers": list(example.answers),
