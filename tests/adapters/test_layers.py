@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from vl_dora.adapters import DoRALinear, LoRALinear, MagnitudeLinear
+from vl_dora.adapters import DoRALinear, DVoRALinear, LoRALinear, MagnitudeLinear, VeRALinear
+from vl_dora.adapters.projections import SharedProjections
 
 DTYPES = [torch.float32, torch.float64, torch.bfloat16, torch.float16]
 KINDS = {
@@ -16,7 +17,14 @@ KINDS = {
     "dora": lambda base, **k: DoRALinear(base, rank=4, alpha=8, **k),
     "dora_full": lambda base, **k: DoRALinear(base, rank=4, alpha=8, norm_gradient="full", **k),
     "magnitude": lambda base, **k: MagnitudeLinear(base, **k),
+    "vera": lambda base: VeRALinear(base, projections=projections(base)),
+    "dvora": lambda base: DVoRALinear(base, projections=projections(base)),
+    "dvora_full": lambda base: DVoRALinear(base, projections=projections(base), norm_gradient="full"),
 }
+
+
+def projections(base: nn.Linear) -> SharedProjections:
+    return SharedProjections.for_layers([base], rank=6, seed=3)
 
 
 @pytest.fixture(params=KINDS)

@@ -1,4 +1,4 @@
-"""Adapters by part: frozen, full, LoRA, DoRA or magnitude-only, for any `nn.Module`.
+"""Adapters by part: frozen, full, LoRA, DoRA, magnitude-only, VeRA or DVoRA, for any `nn.Module`.
 
 Choose with `apply_adapters`, train with `parameter_groups` and `MovementCheck`, keep with
 `save_adapter` and `load_adapter` (PEFT's format), run at the base's cost with `merge`.
@@ -7,6 +7,7 @@ Choose with `apply_adapters`, train with `parameter_groups` and `MovementCheck`,
 from vl_dora.adapters.apply import Adaptation, adaptation_of, adapted_layers, apply_adapters
 from vl_dora.adapters.audit import AdaptationAudit, AuditRow, PartTotal
 from vl_dora.adapters.dora import DoRALinear
+from vl_dora.adapters.dvora import DVoRALinear
 from vl_dora.adapters.files import load_adapter, save_adapter
 from vl_dora.adapters.importers import import_adapter
 from vl_dora.adapters.layer import AdaptedLayer, AdaptedLinear
@@ -18,6 +19,7 @@ from vl_dora.adapters.parameter_groups import parameter_groups
 from vl_dora.adapters.plain_state import plain_state
 from vl_dora.adapters.selection import METHODS, Rule, read_selection
 from vl_dora.adapters.state import load_trainable_state, trainable_state
+from vl_dora.adapters.vera import VeRALinear
 
 __all__ = [
     "METHODS",
@@ -26,12 +28,14 @@ __all__ = [
     "AdaptedLayer",
     "AdaptedLinear",
     "AuditRow",
+    "DVoRALinear",
     "DoRALinear",
     "LoRALinear",
     "MagnitudeLinear",
     "MovementCheck",
     "PartTotal",
     "Rule",
+    "VeRALinear",
     "adaptation_of",
     "adapted_layers",
     "apply_adapters",

@@ -150,6 +150,7 @@ def _audit(
                 share_percent=100.0 * count / total if total else 0.0,
                 names=tuple(names[id(parameter)] for parameter in parameters),
                 own_learning_rate=choice.rule.lr is not None,
+                lr_ratio=choice.rule.lr_ratio if choice.kind == choice.rule.method else None,
             )
         )
     totals = {}

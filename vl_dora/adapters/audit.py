@@ -23,6 +23,7 @@ class AuditRow:
         share_percent: `trainable` in percent of all parameters of the network.
         names: the parameters that train under this rule, in the network's order.
         own_learning_rate: the rule sets its own rate.
+        lr_ratio: learning rate of B over `learning_rate` (LoRA+); None: the same rate for all.
     """
 
     part: str
@@ -37,6 +38,7 @@ class AuditRow:
     share_percent: float
     names: tuple[str, ...] = ()
     own_learning_rate: bool = False
+    lr_ratio: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The row as plain JSON types, without the parameter names."""
@@ -116,7 +118,11 @@ def _cells(row: AuditRow) -> tuple[str, ...]:
         str(row.modules),
         "-" if row.rank is None else str(row.rank),
         f"{row.trainable:,}",
-        "-" if row.learning_rate is None else f"{row.learning_rate:g}",
+        "-" if row.learning_rate is None else _rate(row.learning_rate, row.lr_ratio),
         row.dtype,
         f"{row.share_percent:.2f} %",
     )
+
+
+def _rate(rate: float, ratio: float | None) -> str:
+    return f"{rate:g}" if ratio is None else f"{rate:g} (B {rate * ratio:g})"

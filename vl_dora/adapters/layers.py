@@ -9,16 +9,24 @@ from typing import Any
 from torch import nn
 
 from vl_dora.adapters.dora import DoRALinear
+from vl_dora.adapters.dvora import DVoRALinear
 from vl_dora.adapters.layer import AdaptedLayer
 from vl_dora.adapters.lora import LoRALinear
 from vl_dora.adapters.magnitude import MagnitudeLinear
+from vl_dora.adapters.projected import ProjectedLinear
+from vl_dora.adapters.projections import SharedProjections
+from vl_dora.adapters.vera import VeRALinear
 
 # Method -> the classes that do it, each for its own kinds of layers; the first that takes a layer has it.
 LAYERS: dict[str, tuple[type[AdaptedLayer], ...]] = {
     "lora": (LoRALinear,),
     "dora": (DoRALinear,),
     "magnitude": (MagnitudeLinear,),
+    "vera": (VeRALinear,),
+    "dvora": (DVoRALinear,),
 }
+# Options that shape what the layers of a rule share, and do not reach the single layer.
+SHARED = ("rank", "projection_seed")
 
 
 def adapts(method: str, module: nn.Module) -> bool:
@@ -50,7 +58,7 @@ def check_options(method: str, module: nn.Module, options: Mapping[str, Any]) ->
         ValueError: such an option is set.
     """
     kind = layer_for(method, module)
-    known = signature(kind).parameters
+    known = {*signature(kind).parameters, *(SHARED if _projected(method) else ())}
     for name, value in options.items():
         if name not in known:
             raise ValueError(
@@ -71,4 +79,13 @@ def make_layers(
         modules: path -> layer of the base.
         options: keyword arguments of the classes.
     """
+    options = dict(options)
+    if _projected(method):
+        rank, seed = options.pop("rank"), options.pop("projection_seed", 0)
+        bases: list[Any] = list(modules.values())
+        options["projections"] = SharedProjections.for_layers(bases, rank=rank, seed=seed)
     return {path: layer_for(method, module)(module, **options) for path, module in modules.items()}
+
+
+def _projected(method: str) -> bool:
+    return all(issubclass(kind, ProjectedLinear) for kind in LAYERS[method])

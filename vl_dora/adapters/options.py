@@ -10,8 +10,11 @@ from vl_dora.adapters.dora import DROPOUT_MODES, NORM_GRADIENTS
 from vl_dora.adapters.initialization import INITS
 from vl_dora.adapters.layer import check_number, check_switch, check_word
 from vl_dora.adapters.merged_forward import MERGED_FORWARDS
+from vl_dora.adapters.projected import check_start
+from vl_dora.adapters.projections import check_projections
 
 _LOW_RANK = ("layers", "rank", "alpha", "dropout", "rslora", "init", "lr_ratio")
+_PROJECTED = ("layers", "rank", "d_initial", "dropout", "projection_seed")
 _RESCALED = ("dropout_mode", "norm_gradient")
 # What may be set for a method; lr, biases and layer_norms may be set for every one.
 OPTIONS: dict[str, tuple[str, ...]] = {
@@ -20,6 +23,8 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "lora": _LOW_RANK,
     "dora": (*_LOW_RANK, *_RESCALED, "merged_forward"),
     "magnitude": ("layers",),
+    "vera": _PROJECTED,
+    "dvora": (*_PROJECTED, *_RESCALED),
 }
 METHODS = tuple(OPTIONS)
 # Options that speak of the rule as a whole and not to its layers.
@@ -33,6 +38,8 @@ _CHECKS: dict[str, Callable[[str, Any], None]] = {
     "merged_forward": lambda name, value: check_word(name, value, MERGED_FORWARDS),
     "rslora": check_switch,
     "init": lambda name, value: check_word(name, value, INITS),
+    "d_initial": lambda name, value: check_start(value),
+    "projection_seed": lambda name, value: check_projections(1, value),
     "lr_ratio": lambda name, value: _check_ratio(name, value),
 }
 

@@ -2,7 +2,7 @@
 
     vision: frozen                # a part -> a method word, or a rule
     language:
-      method: dora                # frozen | full | lora | dora | magnitude
+      method: dora                # frozen | full | lora | dora | magnitude | vera | dvora
       layers: [q_proj, v_proj]    # suffixes on dot boundaries, or regexes; null = every nn.Linear
       rank: 8
       also:                       # further patterns in the same part, each its own rule
@@ -27,10 +27,10 @@ class Rule:
     None means: the method's own default.
 
     Args:
-        method: frozen, full, lora, dora or magnitude.
+        method: frozen, full, lora, dora, magnitude, vera or dvora.
         layers: suffixes on dot boundaries, or regexes that match the whole module path inside
             the part; None: every nn.Linear of the part (full: every parameter of the part).
-        rank: r of lora and dora, which need it.
+        rank: r of every method but magnitude, which all need it.
         alpha: numerator of the scale alpha / r; default: the rank, so that the scale is 1.
         dropout: drop probability on the adapter's input; default 0.
         dropout_mode: branch (default) or reference.
@@ -39,6 +39,8 @@ class Rule:
             one optimizer step (see `DoRALinear`).
         rslora: the scale is alpha / sqrt(rank) instead.
         init: where A and B start: kaiming (default), gaussian or pissa.
+        projection_seed: of the random matrices that the rule's vera or dvora layers share; default 0.
+        d_initial: where vera's and dvora's vector d starts; default 0.1.
         lr_ratio: LoRA+ (arXiv:2402.12354): learning rate of B over that of everything else of the
             rule; default 1.
         lr: learning rate of what this rule trains; None: the run's.
@@ -57,6 +59,8 @@ class Rule:
     merged_forward: str | None = None
     rslora: bool | None = None
     init: str | None = None
+    projection_seed: int | None = None
+    d_initial: float | None = None
     lr_ratio: float | None = None
     lr: float | None = None
     biases: bool = False
