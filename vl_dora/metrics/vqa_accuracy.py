@@ -15,7 +15,7 @@ from functools import lru_cache
 
 from vl_dora.metrics.contractions import CONTRACTIONS
 
-_MARKS = ';/[]"{}()=+\\_-><@`,?!'
+MARKS = ';/[]"{}()=+\\_-><@`,?!'
 _DIGIT_COMMA_DIGIT = re.compile(r"\d,\d")
 # The evaluator means to look behind the stop, too, but its pattern is mistyped and looks ahead only.
 _STOP = re.compile(r"\.(?!\d)")
@@ -38,10 +38,15 @@ def strip_punctuation(text: str) -> str:
     """
     delete_all = _DIGIT_COMMA_DIGIT.search(text) is not None
     out = text
-    for mark in _MARKS:
+    for mark in MARKS:
         delete = delete_all or f"{mark} " in text or f" {mark}" in text
         out = out.replace(mark, "" if delete else " ")
-    return _STOP.sub("", out, count=_STOPS_REMOVED)
+    return remove_stops(out)
+
+
+def remove_stops(text: str) -> str:
+    """Deletes the first 32 full stops that no digit follows."""
+    return _STOP.sub("", text, count=_STOPS_REMOVED)
 
 
 def map_words(text: str) -> str:

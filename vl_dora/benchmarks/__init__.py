@@ -1,0 +1,9 @@
+"""One file a benchmark: the official result and annotation files in, paired by id, its scores out.
+
+Each class takes two paths, predictions and references, and gives `vl_dora.metrics.statistic.Scored`.
+
+- `files`: rows, ids and values of result and annotation files; pairing by id
+- `vqa`, `textvqa`, `anls`, `gqa`, `nlvr2`, `nlvr_cornell`, `pope`, `scienceqa`, `captions`
+- `multiple_choice`: TVQA, How2QA, NExT-QA
+- `open_video_qa`: ActivityNet-QA, MSVD-QA, MSRVTT-QA
+"""

@@ -1,0 +1,71 @@
+"""Cornell NLVR: a csv of predictions against the official json lines.
+
+Predictions: either a row a picture, dev-3125-1-0.png,true, or a row a statement, 3125-1,true (the structured
+task) References: dev.json, one {"identifier": "3125-1", "label": "true", "sentence": "...", ...} a line
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from data_modules.formats.annotation import take
+from vl_dora.benchmarks.csv_rows import pairs_of
+from vl_dora.benchmarks.files import by_id, matched, rows_of
+from vl_dora.metrics.nlvr_cornell import is_right
+from vl_dora.metrics.statistic import Scored, at_once, groups, means
+
+
+@dataclass(frozen=True)
+class NLVRCornell:
+    """Precision and consistency, 0 to 1.
+
+    Args:
+        permutations: pictures that a statement has.
+    """
+
+    permutations: int = 6
+
+    def __call__(self, predictions: Path, references: Path) -> Scored:
+        """Scores predictions against the statements; ValueError names what is wrong in the files."""
+        rows = by_id(
+            rows_of(references, "references"),
+            lambda row, where: take(row, "identifier", str, where),
+            f"references={references}",
+        )
+        labels = {name: take(row, "label", str, f"{references}, {name}") for name, row in rows.items()}
+        said = pairs_of(predictions)
+        if any(name.endswith(".png") for name in said):
+            # The script drops the word of the split and the ending.
+            pictures = [(text, name) for name, text in said.items()]
+            said = by_id(pictures, lambda text, name: _picture(name), f"predictions={predictions}")
+            labels = {
+                f"{name}-{place}": label
+                for name, label in labels.items()
+                for place in range(self.permutations)
+            }
+        texts = matched(said, labels, files=(predictions, references))
+        right = [float(is_right(text, label)) for text, label in zip(texts, labels.values(), strict=True)]
+        presentations = [name.split("-")[0] for name in labels]
+        whole: dict[str, float] = {}
+        for name, hit in zip(presentations, right, strict=True):
+            whole[name] = min(whole.get(name, 1.0), hit)
+        seen: set[str] = set()
+        consistent: list[float | None] = []
+        for name in presentations:
+            consistent.append(None if name in seen else whole[name])
+            seen.add(name)
+        statistic = means({"precision": right, "consistency": consistent})
+        return Scored(
+            scores=at_once(statistic, len(right)),
+            scale="0 to 1",
+            statistic=statistic,
+            clusters=presentations,
+            by_type={
+                "label": dict(sorted(groups([word.lower() for word in labels.values()], right).items()))
+            },
+        )
+
+
+def _picture(name: str) -> str:
+    return name.split(".")[0].partition("-")[2]
