@@ -33,7 +33,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
             "numpy",
         },
     ),
-    "vl_dora/tasks": ({"vl_dora.tasks", "vl_dora.batch", "vl_dora.metrics"}, {"numpy"}),
+    "vl_dora/tasks": ({"vl_dora.tasks", "vl_dora.batch", "vl_dora.metrics"}, set()),
     "vl_dora/lightning_modules": (
         {
             "vl_dora.lightning_modules",

@@ -36,12 +36,22 @@ def cache(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
+def parts(config) -> dict:
+    """The data sets of an experiment by their path in the config: one, or those of a mixture."""
+    if "parts" not in config.data:
+        return {"data": config.data}
+    return {f"data.parts.{name}": part for name, part in config.data.parts.items()}
+
+
 def small_world(config) -> list[str]:
-    """Overrides that shrink every count of the embedded world."""
-    counts = {k: v for k, v in (config.data.embedded or {}).items() if isinstance(v, int) and k != "seed"}
-    fewer = [f"data.embedded.{name}={FEW}" for name, count in counts.items() if count > FEW]
-    # So few presentations leave a tenth of them empty.
-    return fewer + (["data.files.held_share=0.5"] if "held_share" in config.data.files else [])
+    """Overrides that shrink every count of the embedded worlds."""
+    fewer = []
+    for path, part in parts(config).items():
+        counts = {k: v for k, v in (part.embedded or {}).items() if isinstance(v, int) and k != "seed"}
+        fewer += [f"{path}.embedded.{name}={FEW}" for name, count in counts.items() if count > FEW]
+        # So few presentations leave a tenth of them empty.
+        fewer += [f"{path}.files.held_share=0.5"] if "held_share" in part.files else []
+    return fewer
 
 
 def base_of(config, folder: Path) -> list[str]:
@@ -59,12 +69,12 @@ def test_experiment_runs_through(experiment, cache, tmp_path):
     overrides = [f"experiment={experiment}", "debug=fast", f"paths.run_dir={tmp_path / 'run'}"]
     overrides.append(f"paths.cache_dir={cache}")
     config = composed("train", overrides)
-    if config.data.embedded is None:
+    if any(part.embedded is None for part in parts(config).values()):
         pytest.skip(f"experiment={experiment} has no embedded world, so it needs data.root")
     config = composed("train", [*overrides, *small_world(config), *base_of(config, tmp_path / "base")])
     objective = train(config)
     results = json.loads((tmp_path / "run" / "results.json").read_text())
-    assert results["steps"] == 4 and results["samples"] <= 8
+    assert results["steps"] == 4 and results["samples"] <= 8 * len(parts(config))
     assert results["objective"] == {**results["objective"], "name": config.objective, "value": objective}
     assert results["scores"] and results["baselines"] and results["trainable"] > 0
 

@@ -12,12 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from vl_dora.batch import Example, Prediction
 from vl_dora.metrics import captions as metric
-from vl_dora.metrics.cider import Cider
-from vl_dora.metrics.statistic import Statistic, Together
+from vl_dora.metrics.cider import cider
+from vl_dora.metrics.ptb_tokenizer import tokenize
 from vl_dora.tasks.checks import scorable
 from vl_dora.tasks.interface import ScoreReport
 from vl_dora.tasks.submission import write_whole
@@ -56,11 +54,11 @@ class Captioning:
         """
         scorable(predictions)
         scored = metric.score([p.text for p in predictions], [p.answers for p in predictions])
-        shares = _cider(scored.statistic).per_picture(np.ones(len(predictions)))
+        shares = cider(tokenize([p.text for p in predictions]), [tokenize(p.answers) for p in predictions])
         named = {name.lower(): 100 * value for name, value in scored.scores.items()}
         return ScoreReport(
             scores={"cider": named.pop("cider"), **named},
-            per_sample={p.id: 100 * float(share) for p, share in zip(predictions, shares, strict=True)},
+            per_sample={p.id: 100 * share for p, share in zip(predictions, shares, strict=True)},
             clusters={p.id: p.example.images[0].path if p.example.images else p.id for p in predictions},
         )
 
@@ -69,8 +67,3 @@ class Captioning:
         rows = [{"image_id": int(p.id.split("-")[0]), "caption": p.text.strip()} for p in predictions]
         text = json.dumps(rows, ensure_ascii=False, indent=0)
         return [write_whole(Path(directory) / "captions_results.json", text + "\n")]
-
-
-def _cider(statistic: Statistic) -> Cider:
-    parts = statistic.parts if isinstance(statistic, Together) else (statistic,)
-    return next(part for part in parts if isinstance(part, Cider))
