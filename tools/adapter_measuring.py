@@ -57,29 +57,41 @@ def mixed(new: Sequence[float], kept: Sequence[float], period: int) -> list[floa
     return [(a + (period - 1) * b) / period for a, b in zip(new, kept, strict=True)]
 
 
-def kept_for_backward(forward: Callable[[], Tensor], apart: Sequence[Tensor], x: Tensor) -> tuple[int, int]:
-    """Bytes that the backward keeps: all but parameters, and all but parameters, input and output.
+def kept_for_backward(forward: Callable[[], Tensor], apart: Sequence[Tensor], x: Tensor) -> dict[str, int]:
+    """Bytes that the backward of one micro-batch keeps.
+
+    `kept_bytes`: of all storages but those of parameters; `kept_beyond_input_and_output_bytes`: without
+    the input and the layer's own output; `held_bytes`: what two micro-batches share, because the layer
+    holds it for the whole optimizer step (a norm, a merged weight), and which is in neither.
 
     Args:
         forward: one forward pass.
         apart: parameters, which exist anyway.
         x: the input.
     """
-    storages: dict[int, int] = {}
+    passes: list[dict[int, int]] = [{}, {}]
+    outputs = []
+    for storages in passes:
 
-    def pack(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        storages[storage.data_ptr()] = storage.nbytes()
-        return tensor
+        def pack(tensor: Tensor, storages: dict[int, int] = storages) -> Tensor:
+            storage = tensor.untyped_storage()
+            storages[storage.data_ptr()] = storage.nbytes()
+            return tensor
 
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        y = forward()
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            outputs.append(forward())
+    first, second = passes
     for tensor in apart:
-        storages.pop(tensor.untyped_storage().data_ptr(), None)
-    everything = sum(storages.values())
-    for tensor in (x, y):
-        storages.pop(tensor.untyped_storage().data_ptr(), None)
-    return everything, sum(storages.values())
+        first.pop(tensor.untyped_storage().data_ptr(), None)
+    size_of_x = first.pop(x.untyped_storage().data_ptr(), 0)
+    held = [first.pop(key) for key in list(first) if key in second]
+    size_of_y = first.pop(outputs[0].untyped_storage().data_ptr(), 0)
+    beyond = sum(first.values())
+    return {
+        "kept_bytes": beyond + size_of_x + size_of_y,
+        "kept_beyond_input_and_output_bytes": beyond,
+        "held_bytes": sum(held),
+    }
 
 
 def peak_transient(run: Callable[[], object], device: torch.device) -> int:

@@ -115,11 +115,10 @@ def linear(name: str, load: Workload, device: torch.device, rounds: int) -> dict
     for racer in racers:
         runs[racer.name]()
         apart = [*racer.module.parameters(), *([base.weight, base.bias] if base.bias is not None else [])]
-        kept, extra = kept_for_backward(lambda r=racer: modules[r.name](x), apart, x)  # type: ignore[misc]
+        kept = kept_for_backward(lambda r=racer: modules[r.name](x), apart, x)  # type: ignore[misc]
         few = slice(0, min(64, load.tokens))
         rows[racer.name] = {
-            "kept_bytes": kept,
-            "kept_beyond_input_and_output_bytes": extra,
+            **kept,
             "peak_transient_bytes": peak_transient(runs[racer.name], device),
             **({} if load.dropout else {"error": error(racer, base, x[few].detach(), grad[few])}),
         }
@@ -239,8 +238,8 @@ def table(result: dict[str, Any]) -> str:
     """One workload as Markdown."""
     lines = [
         f"### {result['workload']}",
-        "| contender | ms (median) | kept MB | beyond x, y | peak MB | error y | worst gradient |",
-        "|---|---|---|---|---|---|---|",
+        "| contender | ms (median) | kept MB | beyond x, y | held MB | peak MB | error y | worst gradient |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for name, row in result["contenders"].items():
         times = sorted(row["seconds"])
@@ -251,7 +250,12 @@ def table(result: dict[str, Any]) -> str:
             f"{1e3 * times[len(times) // 2]:.4g}",
             *(
                 _mb(row.get(k))
-                for k in ("kept_bytes", "kept_beyond_input_and_output_bytes", "peak_transient_bytes")
+                for k in (
+                    "kept_bytes",
+                    "kept_beyond_input_and_output_bytes",
+                    "held_bytes",
+                    "peak_transient_bytes",
+                )
             ),
             f"{errors['y']:.1e}" if errors else "-",
             f"{worst:.1e}" if worst is not None else "-",

@@ -15,11 +15,13 @@ from torch import Tensor, nn
 
 from vl_dora.adapters.compiled import compiled_norm
 from vl_dora.adapters.engine import adapted_linear, autocast_dtype, drawn
+from vl_dora.adapters.entry import Entry
 from vl_dora.adapters.initialization import INITS, low_rank_scale, start_factors
 from vl_dora.adapters.layer import check_number, check_switch, check_word
 from vl_dora.adapters.merged_forward import MERGED_FORWARDS, Folded, fold, merged_linear, pays
 from vl_dora.adapters.products import Factors, Settings
 from vl_dora.adapters.rescaled import RescaledLinear
+from vl_dora.adapters.residual import entries_on_the_original
 from vl_dora.adapters.row_norm import FactoredNorm, adapted_row_squares, factored_norm, without_autocast
 from vl_dora.adapters.step_cache import StepCache
 
@@ -102,7 +104,7 @@ class DoRALinear(RescaledLinear):
         """||W + s B A||^2 per row, (o,), computed anew; differentiable with the full norm gradient."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.norm_gradient == "full"):
             return adapted_row_squares(
-                self.base.weight, self.base_squares(), self.lora_a, self.lora_b, self.scale
+                self.matrix(), self.base_squares(), self.lora_a, self.lora_b, self.scale
             )
 
     def current_norm(self) -> FactoredNorm:
@@ -110,7 +112,7 @@ class DoRALinear(RescaledLinear):
         squares = self.base_squares()
 
         def make() -> FactoredNorm:
-            norm = factored_norm(self.base.weight, squares, self.lora_a, self.lora_b, self.scale)
+            norm = factored_norm(self.matrix(), squares, self.lora_a, self.lora_b, self.scale)
             none = squares.new_empty(0)
             return norm if self.norm_gradient == "full" else FactoredNorm(norm.squares, none, none)
 
@@ -165,13 +167,16 @@ class DoRALinear(RescaledLinear):
     @torch.no_grad()
     def merged_weight(self) -> Tensor:
         with without_autocast(self.base.weight):
-            shifted = self.base.weight.to(self.wide) + self.scale * (self.lora_b @ self.lora_a)
+            shifted = self.matrix().to(self.wide) + self.scale * (self.lora_b @ self.lora_a)
             return self.gain(self.squares())[:, None] * shifted
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
         super()._apply(fn, recurse)
         self.refresh()
         return self
+
+    def file_entries(self) -> dict[str, Entry]:
+        return entries_on_the_original(self, super().file_entries())
 
     def extra_repr(self) -> str:
         return f"rank={self.rank}, alpha={self.alpha}, norm_gradient={self.norm_gradient}"

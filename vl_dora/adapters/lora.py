@@ -11,9 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from vl_dora.adapters.engine import adapted_linear, autocast_dtype, drawn
+from vl_dora.adapters.entry import Entry
 from vl_dora.adapters.initialization import INITS, low_rank_scale, start_factors
 from vl_dora.adapters.layer import AdaptedLinear, check_number, check_switch, check_word
 from vl_dora.adapters.products import Factors, Settings
+from vl_dora.adapters.residual import entries_on_the_original
 from vl_dora.adapters.row_norm import without_autocast
 
 
@@ -76,7 +78,10 @@ class LoRALinear(AdaptedLinear):
     @torch.no_grad()
     def merged_weight(self) -> Tensor:
         with without_autocast(self.base.weight):
-            return self.base.weight.to(self.wide) + self.scale * (self.lora_b @ self.lora_a)
+            return self.matrix().to(self.wide) + self.scale * (self.lora_b @ self.lora_a)
+
+    def file_entries(self) -> dict[str, Entry]:
+        return entries_on_the_original(self, super().file_entries())
 
     def extra_repr(self) -> str:
         return f"rank={self.rank}, alpha={self.alpha}"

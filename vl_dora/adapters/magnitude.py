@@ -43,4 +43,4 @@ class MagnitudeLinear(RescaledLinear):
 
     @torch.no_grad()
     def merged_weight(self) -> Tensor:
-        return self.gain(self.base_squares())[:, None] * self.base.weight.to(self.wide)
+        return self.gain(self.base_squares())[:, None] * self.matrix().to(self.wide)

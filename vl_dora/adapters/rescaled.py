@@ -1,4 +1,4 @@
-"""Layers that re-scale the rows of a linear map: what DoRA and magnitude-only tuning share."""
+"""Layers that re-scale the rows of their map: what DoRA and magnitude-only tuning share."""
 
 from __future__ import annotations
 
@@ -8,21 +8,27 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vl_dora.adapters.compiled import new_ticket
-from vl_dora.adapters.layer import AdaptedLinear
+from vl_dora.adapters.compiled import compiled_base_squares, new_ticket
+from vl_dora.adapters.layer import AdaptedLayer, AdaptedLinear
 from vl_dora.adapters.products import gain
 from vl_dora.adapters.row_norm import row_squares
 
 
-class RescaledLinear(AdaptedLinear):
-    """A frozen `nn.Linear` with one trainable magnitude m per output row, m = ||W||_row at the start.
+class RescaledLayer(AdaptedLayer):
+    """A frozen layer with one trainable magnitude m per output row of its matrix, m = ||W||_row at the start.
 
     Args:
         base: the layer to adapt; frozen in place, not copied.
     """
 
-    def __init__(self, base: nn.Linear) -> None:
+    magnitude: nn.Parameter
+
+    def __init__(self, base: nn.Module) -> None:
         super().__init__(base)
+        self.start_magnitude()
+
+    def start_magnitude(self) -> None:
+        """Makes m; for classes whose other parents have a constructor of their own."""
         self._squares_of: tuple | None = None
         self._sample: Tensor | None = None
         self._ticket = new_ticket(self)
@@ -34,20 +40,26 @@ class RescaledLinear(AdaptedLinear):
         """||W||^2 per row, (o,), in `wide`: computed once, and again whenever W has changed.
 
         W is frozen. Loading, replacing and writing it in place is seen; a write through `.data` is
-        seen on a CPU where it reaches one of the columns that are looked at.
+        seen on a CPU where it reaches one of the numbers that are looked at.
         """
         weight = self.base.weight
         if weight.is_inference():
-            return row_squares(weight, self.wide)
+            return row_squares(self.matrix(), self.wide)
         identity, sample = _identity(weight), _sample(weight)
         same = sample is None or (self._sample is not None and torch.equal(sample, self._sample))
         if self._squares_of != identity or not same:
             # Buffers must be usable in later training even if first computed under inference_mode.
             with torch.inference_mode(False):
-                self._squares = row_squares(weight, self.wide)
+                self._squares = row_squares(self.matrix(), self.wide)
                 self._sample = None if sample is None else sample.clone()
             self._squares_of = identity
         return self._squares
+
+    def base_gain(self) -> Tensor:
+        """c = m / ||W||_row, (o,), of layers whose direction stays."""
+        if torch.compiler.is_compiling():
+            return self.gain(compiled_base_squares(self._ticket, self.magnitude))
+        return self.gain(self.base_squares())
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
@@ -56,15 +68,6 @@ class RescaledLinear(AdaptedLinear):
     def gain(self, squares: Tensor) -> Tensor:
         """c = m / n, (o,), from the squared norms n^2; 1 where n = 0 (real models have zero rows)."""
         return gain(self.magnitude, squares)
-
-    def rescale(self, plain: Tensor, gain: Tensor) -> Tensor:
-        """c * (W x) + b out of plain = W x + b, in the gain's dtype; exactly `plain` where c = 1.
-
-        Written with the base layer's own output, because a product without the bias rounds
-        differently from one with it: only so is the start the identity in every dtype.
-        """
-        scaled = plain * gain
-        return scaled if self.base.bias is None else scaled + (1 - gain) * self.base.bias
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
         # The squares move along with the layer: recomputed on another device they could differ
@@ -79,12 +82,17 @@ class RescaledLinear(AdaptedLinear):
         return self
 
 
+class RescaledLinear(RescaledLayer, AdaptedLinear):
+    """A frozen `nn.Linear` with a magnitude per output row."""
+
+
 def _identity(weight: Tensor) -> tuple:
     return weight.data_ptr(), weight._version, weight.dtype, weight.device
 
 
 def _sample(weight: Tensor) -> Tensor | None:
-    """A few columns of W on a CPU: whoever reloads or re-scales W changes them."""
+    """A grid of numbers of W on a CPU: whoever reloads or re-scales W changes them."""
     if weight.device.type != "cpu":
         return None
-    return weight.detach()[:, :: max(1, weight.shape[1] // 2)]
+    rows, columns = weight.shape[:2]
+    return weight.detach()[:: max(1, rows // 16), :: max(1, columns // 16)]
