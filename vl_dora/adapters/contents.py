@@ -9,20 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch
 from torch import nn
 
 from vl_dora.adapters.apply import adaptation_of, adapted_layers
 from vl_dora.adapters.entry import Entry
-from vl_dora.adapters.layer import AdaptedLayer, AdaptedLinear
+from vl_dora.adapters.layer import AdaptedLayer
 
 PREFIX = "base_model.model."
 LOW_RANK_A, LOW_RANK_B, MAGNITUDE = ".lora_A.weight", ".lora_B.weight", ".lora_magnitude_vector"
 # The endings of A, whose first extent is r; tables of embeddings have one of their own.
 LOW_RANK = (LOW_RANK_A, ".lora_embedding_A")
-# PEFT has one method per directory: with DoRA among them, a magnitude-only layer is written as
-# DoRA whose B is zero, a LoRA layer as DoRA whose magnitude is the norm, so that c = 1.
-FILLER_RANK = 1
 
 
 def contents(network: nn.Module) -> dict[str, Entry]:
@@ -96,19 +92,18 @@ def whole_modules(network: nn.Module) -> list[str]:
 
 
 def layer_entries(layers: Mapping[str, AdaptedLayer]) -> dict[str, dict[str, Entry]]:
-    """Path -> ending -> entry of every adapted layer, with the fillers that one config for all needs."""
+    """Path -> ending -> entry of every adapted layer, with the fillers that one config for all needs.
+
+    PEFT has one method per directory: with DoRA among them, a magnitude-only layer is written as DoRA
+    whose B is zero, a LoRA layer as DoRA whose magnitude is the norm, so that c = 1.
+    """
     found = {path: layer.file_entries() for path, layer in layers.items()}
     rescaled = any(MAGNITUDE in entries for entries in found.values())
     for path, entries in found.items():
         layer = layers[path]
-        if MAGNITUDE in entries and isinstance(layer, AdaptedLinear) and LOW_RANK_A not in entries:
-            shapes = (FILLER_RANK, layer.in_features), (layer.out_features, FILLER_RANK)
-            fillers = {e: _zeros(shape) for e, shape in zip((LOW_RANK_A, LOW_RANK_B), shapes, strict=True)}
-            found[path] = {**fillers, **entries}
-        elif rescaled and LOW_RANK_A in entries and MAGNITUDE not in entries:
+        factors = any(ending in entries for ending in LOW_RANK)
+        if MAGNITUDE in entries and not factors:
+            found[path] = {**layer.zero_factors(), **entries}
+        elif rescaled and factors and MAGNITUDE not in entries:
             entries[MAGNITUDE] = layer.unit_magnitude()
     return found
-
-
-def _zeros(shape: tuple[int, int]) -> Entry:
-    return Entry(shape, lambda: torch.zeros(shape), None)

@@ -33,6 +33,11 @@ class Entry:
 
         return cls(tuple(tensor.shape), lambda: tensor, assign)
 
+    @classmethod
+    def zeros(cls, shape: tuple[int, ...]) -> Entry:
+        """A filler of zeros, which only PEFT reads."""
+        return cls(shape, lambda: torch.zeros(shape), None)
+
     def to_write(self) -> Tensor:
         """A copy on the CPU, for a file."""
         return self.value().detach().to("cpu", copy=True).contiguous()

@@ -9,6 +9,9 @@ Shapes: o = out_features, i = in_features, r = rank.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -17,6 +20,7 @@ from torch import Tensor, nn
 from vl_dora.adapters.row_norm import without_autocast
 
 INITS = ("kaiming", "gaussian", "pissa")
+_deferred: ContextVar[bool] = ContextVar("deferred", default=False)
 
 
 def low_rank_scale(rank: int, alpha: float, rslora: bool) -> float:
@@ -38,19 +42,48 @@ def start_factors(layer: Any) -> None:
     """
     a, b = layer.lora_a, layer.lora_b
     nn.init.zeros_(b)
-    if layer.init == "kaiming":
-        nn.init.kaiming_uniform_(a, a=math.sqrt(5))
-    elif layer.init == "gaussian":
-        nn.init.normal_(a, std=1 / layer.rank)
+    if layer.init != "pissa":
+        fill_first_factor(a, layer.init, layer.rank)
     else:
         nn.init.zeros_(a)
         layer.register_buffer("_start_a", torch.zeros_like(a), persistent=False)
         layer.register_buffer("_start_b", torch.zeros_like(b), persistent=False)
-        if not a.is_meta and layer.scale > 0:
-            up, down = principal_factors(layer.base.weight.detach().to(a.dtype), layer.rank, layer.scale)
-            a.copy_(down)
-            b.copy_(up)
-            move_residual(layer, down, up)
+        if not _deferred.get():
+            start_principal(layer)
+
+
+@torch.no_grad()
+def start_principal(layer: Any) -> None:
+    """Gives a pissa layer its starting factors, and its base the residual; other layers have theirs already.
+
+    Args:
+        layer: a low-rank layer; on the meta device, or with scale 0, it stays as it is.
+    """
+    if getattr(layer, "init", None) != "pissa" or layer.lora_a.is_meta or layer.scale == 0:
+        return
+    a = layer.lora_a
+    up, down = principal_factors(layer.base.weight.detach().to(a.dtype), layer.rank, layer.scale)
+    a.copy_(down)
+    layer.lora_b.copy_(up)
+    move_residual(layer, down, up)
+
+
+@contextmanager
+def deferred_start() -> Iterator[None]:
+    """Layers made inside leave `start_principal` to whoever makes them: their bases are not touched yet."""
+    token = _deferred.set(True)
+    try:
+        yield
+    finally:
+        _deferred.reset(token)
+
+
+def fill_first_factor(a: Tensor, init: str, rank: int) -> None:
+    """Fills A (r, i), or (r, i, *k) of a convolution, with kaiming's or gaussian's random numbers."""
+    if init == "gaussian":
+        nn.init.normal_(a, std=1 / rank)
+    else:
+        nn.init.kaiming_uniform_(a, a=math.sqrt(5))
 
 
 def principal_factors(weight: Tensor, rank: int, scale: float) -> tuple[Tensor, Tensor]:
@@ -71,11 +104,16 @@ def move_residual(layer: Any, start_a: Tensor, start_b: Tensor) -> None:
         layer: a layer with `init` pissa.
         start_a: A0' (r, i).
         start_b: B0' (o, r).
+
+    Raises:
+        ValueError: the layer is merged, so that its base holds something else.
     """
     old_a, old_b = layer._start_a, layer._start_b
     start_a, start_b = start_a.to(old_a), start_b.to(old_b)
     if torch.equal(old_a, start_a) and torch.equal(old_b, start_b):
         return
+    if layer.merged:
+        raise ValueError("a merged layer holds no residual; call unmerge(network) first")
     weight = layer.base.weight
     with without_autocast(weight):
         shift = layer.scale * (old_b @ old_a - start_b @ start_a)

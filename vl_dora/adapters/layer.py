@@ -86,6 +86,10 @@ class AdaptedLayer(nn.Module):
         """The base bias (o,), or None."""
         return self.base.bias
 
+    def matrix(self) -> Tensor:
+        """W (o, i) in floating point, one row for each output: the base weight, a view, or made of it."""
+        return self.base.weight
+
     @property
     def merged(self) -> bool:
         """Whether the adapter is folded into the base weight now."""
@@ -104,6 +108,10 @@ class AdaptedLayer(nn.Module):
         """A filler (o,) beside layers with magnitudes: DoRA with this one re-scales nothing (c = 1)."""
         rows = len(self.base.weight)
         return Entry((rows,), lambda: self.merged_weight().flatten(1).norm(dim=1), None)
+
+    def zero_factors(self) -> dict[str, Entry]:
+        """Fillers beside a magnitude alone, for PEFT: a DoRA whose B A is zero."""
+        raise NotImplementedError
 
     @torch.no_grad()
     def merge(self) -> None:
@@ -154,6 +162,10 @@ class AdaptedLinear(AdaptedLayer):
     @property
     def out_features(self) -> int:
         return self.base.out_features
+
+    def zero_factors(self) -> dict[str, Entry]:
+        down, up = (1, self.in_features), (self.out_features, 1)
+        return {".lora_A.weight": Entry.zeros(down), ".lora_B.weight": Entry.zeros(up)}
 
 
 def check_word(option: str, word: str, allowed: tuple[str, ...]) -> None:

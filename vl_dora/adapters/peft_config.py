@@ -15,7 +15,7 @@ from typing import Any
 from torch import nn
 
 from vl_dora.adapters.apply import adapted_layers
-from vl_dora.adapters.contents import FILLER_RANK, MAGNITUDE, low_rank, whole_modules
+from vl_dora.adapters.contents import LOW_RANK, MAGNITUDE, low_rank, whole_modules
 from vl_dora.adapters.layer import AdaptedLayer
 
 # Options that change what the tensors mean, and the values under which this room reads them right.
@@ -44,10 +44,14 @@ def write_config(network: nn.Module) -> dict[str, Any]:
     low = {path: layer for path, layer in layers.items() if low_rank(layer) is not None}
     rslora = bool(low) and all(_scales_by_root(layer) for layer in low.values())
     shape = {path: (low_rank(layer), _alpha(layer, rslora)) for path, layer in low.items()}
-    common = Counter(shape.values()).most_common(1)[0][0] if shape else (FILLER_RANK, FILLER_RANK)
+    fillers = {path: _filler_rank(layer) for path, layer in layers.items() if path not in low}
+    smallest = min(fillers.values(), default=1)
+    common = Counter(shape.values()).most_common(1)[0][0] if shape else (smallest, smallest)
     # A filler's product is zero, whatever its scale.
-    shape |= {path: (FILLER_RANK, common[1]) for path in layers if path not in low}
-    dropouts = {layer.dropout.p for layer in low.values() if isinstance(layer.dropout, nn.Dropout)}
+    shape |= {path: (rank, common[1]) for path, rank in fillers.items()}
+    # Embeddings have none.
+    drops = (getattr(layer, "dropout", None) for layer in low.values())
+    dropouts = {drop.p for drop in drops if isinstance(drop, nn.Dropout)}
     base = getattr(getattr(network, "config", None), "name_or_path", None)
     return {
         "peft_type": "LORA",
@@ -108,6 +112,11 @@ def targeted(config: Mapping[str, Any], path: str) -> bool:
     if isinstance(targets, str):
         return re.fullmatch(targets, path) is not None
     return any(path == target or path.endswith("." + target) for target in targets or [])
+
+
+def _filler_rank(layer: AdaptedLayer) -> int:
+    fillers = layer.zero_factors()
+    return next(fillers[ending].shape[0] for ending in LOW_RANK if ending in fillers)
 
 
 def _scales_by_root(layer: AdaptedLayer) -> bool:
