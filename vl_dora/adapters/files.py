@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from vl_dora.adapters.apply import Adaptation, adaptation_of, adapted_layers, apply_adapters
 from vl_dora.adapters.audit import AdaptationAudit
-from vl_dora.adapters.contents import PREFIX, contents, low_rank
+from vl_dora.adapters.contents import LOW_RANK, PREFIX, contents, layer_entries, low_rank
+from vl_dora.adapters.entry import Entry
 from vl_dora.adapters.matching import shorten
 from vl_dora.adapters.peft_config import check_readable, rank_and_alpha, scale_of, write_config
 from vl_dora.adapters.peft_selection import read_selection_of
@@ -26,6 +27,9 @@ from vl_dora.adapters.saved import CONFIG, FORMAT, RECORD, ROWS, WEIGHTS, Saved,
 
 # What stands between a module's name and the last word of a key.
 _INSIDE = (".lora_A", ".lora_B", ".base_layer")
+# In the place of PEFT's `peft_type` where a layer is of a method that its LoRA has no tensors for: PEFT then
+# stops at the config, and does not load half of the directory.
+OWN_TYPE = "VL_DORA"
 
 
 def save_adapter(
@@ -51,8 +55,13 @@ def save_adapter(
     if any(tensor.is_meta for tensor in network.parameters()):
         raise ValueError("the network is on the meta device and has no values to save")
     rows = _rows(network, also)
+    config = write_config(network)
     unread = [] if layers else ["everything: PEFT refuses a directory without an adapted layer"]
     unread += [f"rows {first} and up of {name}" for name, first in rows.items()]
+    foreign = sorted({layers[path].method for path, own in layer_entries(layers).items() if _only_ours(own)})
+    if foreign:
+        unread.append(f"everything: PEFT's LoRA has no method {' and no '.join(foreign)}")
+        config["peft_type"] = OWN_TYPE
     record = {
         "format": FORMAT,
         "selection": {part: rule.to_dict() for part, rule in adaptation.selection.items()},
@@ -63,7 +72,7 @@ def save_adapter(
         "audit": adaptation.audit.to_dict(),
     }
     Saved(
-        config=write_config(network),
+        config=config,
         tensors={key: entry.to_write() for key, entry in contents(network).items()},
         record=record,
         rows={name: _slice(network, name, first).cpu().clone() for name, first in rows.items()},
@@ -95,7 +104,8 @@ def put_adapter(network: nn.Module, directory: Path, saved: Saved) -> Adaptation
     Raises:
         ValueError: as `load_adapter`.
     """
-    check_readable(saved.config, str(directory / CONFIG))
+    own = saved.record is not None and saved.config.get("peft_type") == OWN_TYPE
+    check_readable({**saved.config, "peft_type": "LORA"} if own else saved.config, str(directory / CONFIG))
     names = names_in_file(network, _owners(saved.tensors))
     saved = replace(saved, tensors=renamed(saved.tensors, names, PREFIX))
     if isinstance(getattr(network, "adaptation", None), Adaptation):
@@ -105,11 +115,10 @@ def put_adapter(network: nn.Module, directory: Path, saved: Saved) -> Adaptation
     trained = {name: parameter.requires_grad for name, parameter in network.named_parameters()}
     try:
         if saved.record is None:
-            apply_adapters(
-                network, read_selection_of(network, saved.config, saved.tensors, names, str(directory))
-            )
+            selection = read_selection_of(network, saved.config, saved.tensors, names, str(directory))
+            apply_adapters(network, selection)
         else:
-            apply_adapters(network, saved.record["selection"], parts=saved.record["parts"])
+            apply_adapters(network, saved.record["selection"], parts=saved.record["parts"], start=False)
     except ValueError as error:
         message = f"{directory} is an adapter of another network than this {type(network).__name__}: {error}"
         raise ValueError(message) from error
@@ -183,6 +192,10 @@ def _owners(keys: Iterable[str]) -> set[str]:
             path = path.removesuffix(ending)
         paths.add(path)
     return paths
+
+
+def _only_ours(entries: Mapping[str, Entry]) -> bool:
+    return not any(ending in entries for ending in LOW_RANK)
 
 
 def _refuse_merged(network: nn.Module, action: str) -> None:

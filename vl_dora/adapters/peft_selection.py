@@ -9,8 +9,8 @@ from typing import Any
 from torch import nn
 
 from vl_dora.adapters.apply import normal_parts
-from vl_dora.adapters.contents import LOW_RANK_A, PREFIX
-from vl_dora.adapters.layers import adapts
+from vl_dora.adapters.contents import LOW_RANK, PREFIX
+from vl_dora.adapters.layers import adaptable, adapts
 from vl_dora.adapters.matching import Part, match, shorten, split_parts
 from vl_dora.adapters.peft_config import rank_and_alpha, targeted
 
@@ -34,19 +34,21 @@ def read_selection_of(
     Raises:
         ValueError: modules named in config and tensors differ, or the network lacks them.
     """
-    ends = [key.removeprefix(PREFIX).removesuffix(LOW_RANK_A) for key in keys if key.endswith(LOW_RANK_A)]
+    found = [
+        (key.removeprefix(PREFIX), ending) for key in keys for ending in LOW_RANK if key.endswith(ending)
+    ]
+    ends = [key.removesuffix(ending) for key, ending in found]
     modules = dict(network.named_modules())
-    lacking = [path for path in ends if not isinstance(modules.get(path), nn.Linear)]
+    can = {path for path, module in modules.items() if path and adapts("lora", module)}
+    lacking = [path for path in ends if path not in can]
     if lacking:
-        linears = shorten(path for path, module in modules.items() if isinstance(module, nn.Linear))
+        kinds = adaptable("lora").replace(", ", " or ")
         raise ValueError(
-            f"{file} is of another network: {lacking[0]} is no nn.Linear of this {type(network).__name__}; "
-            f"it has: {linears}"
+            f"{file} is of another network: {lacking[0]} is no {kinds} of this {type(network).__name__}; "
+            f"it has: {shorten(path for path in modules if path in can)}"
         )
     untold = [
-        path
-        for path, module in modules.items()
-        if path and (isinstance(module, nn.Linear) and targeted(config, names[path])) != (path in ends)
+        path for path in modules if path and (path in can and targeted(config, names[path])) != (path in ends)
     ]
     if untold:
         raise ValueError(

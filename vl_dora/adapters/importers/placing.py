@@ -68,7 +68,9 @@ def _fill(network: nn.Module, foreign: Foreign) -> None:
             f"{foreign.source} does not fit this {type(network).__name__}: "
             f"missing {shorten(missing)}; left over {shorten(left)}"
         )
-    targets = [(name, slot, foreign.trained[name]) for name, slot in slots.items()]
+    targets: list[tuple[str, Tensor, Tensor]] = [
+        (name, slot, foreign.trained[name]) for name, slot in slots.items()
+    ]
     targets += [(name, parameters[name][first:], rows) for name, (first, rows) in foreign.rows.items()]
     for name, slot, value in targets:
         if slot.shape != value.shape:
