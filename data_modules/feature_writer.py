@@ -65,9 +65,13 @@ class FeatureWriter:
         self._lines: list[dict[str, Any]] = []
         self.draft.mkdir(parents=True, exist_ok=True)
         self._journal = (self.draft / JOURNAL).open("a+b")
-        self._claim()
         self._array = (self.draft / FEATURES).open("a+b")
-        self._go_on()
+        try:
+            self._claim()
+            self._go_on()
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def shape(self) -> tuple[int, ...]:
