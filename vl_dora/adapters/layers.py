@@ -8,8 +8,10 @@ from typing import Any
 
 from torch import nn
 
+from vl_dora.adapters.conv import DoRAConv, LoRAConv, MagnitudeConv
 from vl_dora.adapters.dora import DoRALinear
 from vl_dora.adapters.dvora import DVoRALinear
+from vl_dora.adapters.embedding import DoRAEmbedding, LoRAEmbedding, MagnitudeEmbedding
 from vl_dora.adapters.layer import AdaptedLayer
 from vl_dora.adapters.lora import LoRALinear
 from vl_dora.adapters.magnitude import MagnitudeLinear
@@ -19,9 +21,9 @@ from vl_dora.adapters.vera import VeRALinear
 
 # Method -> the classes that do it, each for its own kinds of layers; the first that takes a layer has it.
 LAYERS: dict[str, tuple[type[AdaptedLayer], ...]] = {
-    "lora": (LoRALinear,),
-    "dora": (DoRALinear,),
-    "magnitude": (MagnitudeLinear,),
+    "lora": (LoRALinear, LoRAConv, LoRAEmbedding),
+    "dora": (DoRALinear, DoRAConv, DoRAEmbedding),
+    "magnitude": (MagnitudeLinear, MagnitudeConv, MagnitudeEmbedding),
     "vera": (VeRALinear,),
     "dvora": (DVoRALinear,),
 }

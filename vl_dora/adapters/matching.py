@@ -128,7 +128,7 @@ def complain(where: str, pattern: str, part: Part, others: Iterable[Part], fits:
     for path, module in part.modules.items():
         if path and match(pattern, part.inside[path]):
             raise ValueError(
-                f"{where}={pattern!r} matches {path}, a {type(module).__name__}, and no {kinds} "
+                f"{where}={pattern!r} matches {path}, a {kind_name(module)}, and no {kinds} "
                 f"in {part.name}; available: {leaves}"
             )
     leak = ""
@@ -139,6 +139,13 @@ def complain(where: str, pattern: str, part: Part, others: Iterable[Part], fits:
             leak = f" (it reaches into the part {other.name}: {hit[0]})"
             break
     raise ValueError(f"{where}={pattern!r} matches no {kinds} in {part.name}{leak}; available: {leaves}")
+
+
+def kind_name(module: nn.Module) -> str:
+    """The class of a module, and where it is from unless that is torch: transformers has a Conv1D too."""
+    kind = type(module)
+    own = kind.__module__.partition(".")[0] == "torch"
+    return f"nn.{kind.__name__}" if own else f"{kind.__module__}.{kind.__name__}"
 
 
 def shorten(names: Iterable[str]) -> str:
