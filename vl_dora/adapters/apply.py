@@ -10,6 +10,7 @@ from torch import nn
 
 from vl_dora.adapters.audit import AdaptationAudit, AuditRow, PartTotal
 from vl_dora.adapters.choice import Choice, choose
+from vl_dora.adapters.initialization import deferred_start, start_principal
 from vl_dora.adapters.layer import AdaptedLayer
 from vl_dora.adapters.layers import LAYERS, make_layers
 from vl_dora.adapters.matching import Part, split_parts
@@ -37,6 +38,7 @@ def apply_adapters(
     *,
     parts: Mapping[str, Sequence[str]] | None = None,
     default_lr: float | None = None,
+    start: bool = True,
 ) -> AdaptationAudit:
     """Freezes a network, adapts its parts in place as selected, and says what trains.
 
@@ -47,6 +49,8 @@ def apply_adapters(
         selection: part -> method word or rule (see `vl_dora.adapters.selection`).
         parts: part -> module paths; None: the network's own `parts`, or one part `network`.
         default_lr: the learning rate shown for rules that set none.
+        start: False: values are to be loaded next, so pissa layers stay without their start, which takes
+            time and changes their bases.
 
     Raises:
         ValueError: the network already has adapters; a part, option or pattern that is unknown or
@@ -58,12 +62,10 @@ def apply_adapters(
     paths = normal_parts(network, parts)
     found = split_parts(network, paths)
     choices = choose(network, rules, found)
-    layers = {
-        path: layer
-        for choice in choices
-        if choice.kind in LAYERS
-        for path, layer in make_layers(choice.kind, choice.modules, choice.rule.layer_options()).items()
-    }
+    layers = _make(network, choices)
+    if start:
+        for layer in layers.values():
+            start_principal(layer)
     network.requires_grad_(False)
     for path, layer in layers.items():
         owner, _, leaf = path.rpartition(".")
@@ -75,6 +77,29 @@ def apply_adapters(
     audit = _audit(network, trained, layers, found, default_lr)
     object.__setattr__(network, "adaptation", Adaptation(rules, paths, audit))
     return audit
+
+
+def _make(network: nn.Module, choices: Sequence[Choice]) -> dict[str, AdaptedLayer]:
+    """Path -> adapted layer, not yet in the network, which stays as it is when a layer cannot be made."""
+    trained = [(parameter, parameter.requires_grad) for parameter in network.parameters()]
+    layers: dict[str, AdaptedLayer] = {}
+    try:
+        with deferred_start():
+            for choice in choices:
+                if choice.kind in LAYERS:
+                    layers |= _checked(choice)
+    except BaseException:
+        for parameter, needs in trained:
+            parameter.requires_grad_(needs)
+        raise
+    return layers
+
+
+def _checked(choice: Choice) -> dict[str, AdaptedLayer]:
+    try:
+        return make_layers(choice.kind, choice.modules, choice.rule.layer_options())
+    except ValueError as error:
+        raise ValueError(f"{choice.where}: {error}") from None
 
 
 def adapted_layers(network: nn.Module) -> dict[str, AdaptedLayer]:
