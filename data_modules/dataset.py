@@ -7,6 +7,7 @@ that was cut short goes on where it stopped.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -118,11 +119,19 @@ class ResumableLoader(DataLoader):
     """A loader over an `EpochSampler` that goes on inside an epoch after a restart.
 
     Lightning stores `state_dict()` in a checkpoint and gives it back before the first batch.
+
+    Attributes:
+        waits: seconds for which each batch was waited for, over all passes.
     """
 
+    waits: list[float]
     _epoch: int | None = None
     _delivered: int = 0
     _resume: tuple[int, int] | None = None
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.waits = []
 
     def state_dict(self) -> dict[str, Any]:
         """The epoch and how many of its batches were handed out."""
@@ -146,7 +155,13 @@ class ResumableLoader(DataLoader):
         self._epoch, self._delivered = epoch, start
         if isinstance(sampler, EpochSampler):
             sampler.skipped = start * (self.batch_size or 1)
-        for batch in super().__iter__():
+        batches = super().__iter__()
+        while True:
+            asked = time.perf_counter()
+            batch = next(batches, None)
+            if batch is None:
+                return
+            self.waits.append(time.perf_counter() - asked)
             if isinstance(batch, ValueError):
                 raise batch
             self._delivered += 1

@@ -72,6 +72,7 @@ def train(config: DictConfig) -> float | None:
             "steps": steps,
             "seconds_of_training": round(times.fit_seconds, 3),
             "seconds_a_step": times.seconds_a_step(trainer.accumulate_grad_batches),
+            **times.throughput(),
             **circumstances(config, built),
         }
         title = f"{built.task.name}, {data.evaluation_split}"

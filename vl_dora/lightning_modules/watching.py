@@ -41,10 +41,16 @@ class MovementWatch(lightning.Callback):
 
 
 class StepTimes(lightning.Callback):
-    """Seconds of every training batch from its arrival to the end of its step, and of the whole fit."""
+    """Seconds of every training batch from its arrival to the end of its step, and of the whole fit.
+
+    Beside them stand the seconds for which the loader made the steps wait, where it counts them
+    (an attribute `waits`).
+    """
 
     def __init__(self) -> None:
         self.batches: list[float] = []
+        self.samples: list[int] = []
+        self.waits: list[float] = []
         self.fit_seconds = 0.0
         self._started = 0.0
         self._fit_started = 0.0
@@ -54,8 +60,10 @@ class StepTimes(lightning.Callback):
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         self.fit_seconds += time.perf_counter() - self._fit_started
+        self.waits += getattr(trainer.train_dataloader, "waits", [])
 
-    def on_train_batch_start(self, trainer: Any, pl_module: Any, *args: Any) -> None:
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        self.samples.append(len(batch))
         self._started = time.perf_counter()
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, *args: Any) -> None:
@@ -65,6 +73,21 @@ class StepTimes(lightning.Callback):
         """Median over all batches but the first fifth, times the batches of an optimizer step."""
         timed = self.batches[len(self.batches) // 5 :]
         return statistics.median(timed) * accumulated if timed else None
+
+    def throughput(self) -> dict[str, float | None]:
+        """Samples a second and the percentage of time spent waiting for data, in this process.
+
+        The first fifth of the batches is left out (start of workers, of the allocator); what lies
+        between steps, such as validation, does not count.
+        """
+        first = len(self.batches) // 5
+        waited, worked = sum(self.waits[first : len(self.batches)]), sum(self.batches[first:])
+        if not (worked and self.waits):
+            return {"samples_a_second": None, "waiting_for_data_percent": None}
+        return {
+            "samples_a_second": round(sum(self.samples[first:]) / (waited + worked), 2),
+            "waiting_for_data_percent": round(100 * waited / (waited + worked), 2),
+        }
 
 
 class ValidationLines(lightning.Callback):
