@@ -87,6 +87,14 @@ def export():
 
 
 @pytest.fixture(scope="session")
+def convert(small):
+    """convert(*overrides) -> the audit of the imported adapter."""
+    from vl_dora.convert import convert as entry
+
+    return lambda *more: entry(composed("convert", [*small.overrides, *more]))
+
+
+@pytest.fixture(scope="session")
 def finished(train, small) -> Path:
     """A run directory of a finished DoRA run."""
     run_dir = small.folder / "finished"

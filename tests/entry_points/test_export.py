@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from vl_dora.adapters import AdaptedLayer, DoRALinear
+from vl_dora.adapters import AdaptedLayer, DoRALinear, load_adapter
 from vl_dora.agreement import TOLERANCES
 
 
@@ -49,6 +49,26 @@ def test_the_exported_adapter_holds_what_the_run_kept_and_carries_its_papers(fin
     assert json.loads((folder / "generation.json").read_text())["num_beams"] == 1
     assert (folder / "tokenizer.json").is_file()
     assert [path.name for path in tmp_path.iterdir()] == ["adapter"]
+
+
+@pytest.mark.filterwarnings("ignore:.*tie_word_embeddings.*:UserWarning")
+def test_peft_itself_loads_the_exported_adapter(finished, export, small, tmp_path):
+    peft = pytest.importorskip("peft", reason="PEFT is the oracle here")
+    from hydra.utils import instantiate
+    from omegaconf import OmegaConf
+
+    folder = export(finished, "to=peft", f"out={tmp_path / 'adapter'}", "samples=2")
+    model = OmegaConf.load(finished / "config.yaml").model
+    networks = [instantiate(model.network, _convert_="all").eval() for _ in range(2)]
+    for network in networks:
+        instantiate(model.load_base)(network, str(small.folder / "base"))
+    load_adapter(networks[0], folder)
+    wrapped = peft.PeftModel.from_pretrained(networks[1], folder).eval()
+    ids = torch.arange(4, 24).reshape(2, 10)
+    ours, theirs = (
+        n.bart(input_ids=ids, decoder_input_ids=ids).logits for n in (networks[0], wrapped.base_model.model)
+    )
+    torch.testing.assert_close(theirs, ours, atol=1e-5, rtol=1e-4)
 
 
 def test_without_out_the_folder_lies_in_the_run(finished, export):
