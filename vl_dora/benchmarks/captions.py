@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data_modules.formats.annotation import as_object, take
-from vl_dora.benchmarks.files import by_id, first_of, id_of, matched, rows_of, text_of
+from vl_dora.benchmarks.fields import as_object, take, text_of
+from vl_dora.benchmarks.files import by_id, first_of, id_of, matched, rows_of
 from vl_dora.metrics import captions
 from vl_dora.metrics.statistic import Scored
 

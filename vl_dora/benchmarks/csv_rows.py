@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from vl_dora.benchmarks.files import by_id, text_of
+from vl_dora.benchmarks.fields import text_of
+from vl_dora.benchmarks.files import by_id
 
 
 def pairs_of(path: Path | str) -> dict[str, str]:

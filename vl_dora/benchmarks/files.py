@@ -11,26 +11,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from data_modules.formats.annotation import as_object, parse_json, read_text
+from vl_dora.benchmarks.fields import as_object, named, parsed, text_of
 
 T = TypeVar("T")
 
 _LISTS = ("annotations", "data", "questions", "results")
 _SHOWN = 5
-
-
-def text_of(path: Path | str, option: str) -> str:
-    """The text of a file named by an option.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is empty or no UTF-8.
-    """
-    path = Path(path).expanduser()
-    if not path.is_file():
-        state = "is a folder" if path.is_dir() else "does not exist"
-        raise FileNotFoundError(f"{option}={path} {state}; give the path of a file")
-    return read_text(path)
 
 
 def rows_of(path: Path | str, option: str) -> list[tuple[dict[str, Any], str]]:
@@ -51,7 +37,7 @@ def rows_of(path: Path | str, option: str) -> list[tuple[dict[str, Any], str]]:
         if not lists:
             raise ValueError(
                 f"{option}={path} must hold a list of rows, alone, as JSON lines or under one of "
-                f"{', '.join(_LISTS)}; got an object with {_named(document)}"
+                f"{', '.join(_LISTS)}; got an object with {named(document)}"
             )
         document = document[lists[0]]
     if not isinstance(document, list):
@@ -65,7 +51,7 @@ def _lines(text: str, path: Path) -> Iterator[tuple[dict[str, Any], str]]:
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
             where = f"{path}, row {number}"
-            yield as_object(parse_json(line, path, number), where), where
+            yield as_object(parsed(line, path, number), where), where
 
 
 def values_of(path: Path | str, option: str) -> dict[str, Any]:
@@ -88,7 +74,7 @@ def values_of(path: Path | str, option: str) -> dict[str, Any]:
     try:
         document = as_object(json.loads(text, object_pairs_hook=kept), str(path))
     except json.JSONDecodeError:
-        parse_json(text, Path(path))  # says where it is broken
+        parsed(text, path)  # says where it is broken
         raise
     if doubled:
         raise ValueError(f"{option}={path}: {_counted(doubled)} more than once; each id may have one value")
@@ -156,7 +142,7 @@ def first_of(row: Mapping[str, Any], names: tuple[str, ...], where: str) -> Any:
     """The value under the first of `names` that a row has; ValueError where it has none."""
     found = next((name for name in names if name in row), None)
     if found is None:
-        raise ValueError(f"{where}: none of the fields {', '.join(names)} is there; it has {_named(row)}")
+        raise ValueError(f"{where}: none of the fields {', '.join(names)} is there; it has {named(row)}")
     return row[found]
 
 
@@ -205,8 +191,3 @@ def _counted(names: list[str], of: int | None = None) -> str:
     shown = ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
     share = f" of {of}" if of is not None else ""
     return f"{len(names)}{share} id{'' if len(names) == 1 else 's'} ({shown})"
-
-
-def _named(row: Mapping[str, Any]) -> str:
-    names = [str(name) for name in row]
-    return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "") or "nothing"

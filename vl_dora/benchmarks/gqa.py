@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data_modules.formats.annotation import as_object, take
+from vl_dora.benchmarks.fields import as_object, take
 from vl_dora.benchmarks.files import answers_of, as_text, matched, values_of
 from vl_dora.metrics import gqa
 from vl_dora.metrics.statistic import Scored

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data_modules.formats.annotation import take
-from vl_dora.benchmarks.files import as_index, by_id, id_of, matched, rows_of, text_of, values_of
+from vl_dora.benchmarks.fields import take, text_of
+from vl_dora.benchmarks.files import as_index, by_id, id_of, matched, rows_of, values_of
 from vl_dora.metrics import multiple_choice
 from vl_dora.metrics.statistic import Scored
 

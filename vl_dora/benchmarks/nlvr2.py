@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_modules.formats.annotation import take
 from vl_dora.benchmarks.csv_rows import pairs_of
+from vl_dora.benchmarks.fields import take
 from vl_dora.benchmarks.files import by_id, matched, rows_of
 from vl_dora.metrics import nlvr2
 from vl_dora.metrics.statistic import Scored

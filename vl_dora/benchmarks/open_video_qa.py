@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_modules.formats.annotation import take
+from vl_dora.benchmarks.fields import take
 from vl_dora.benchmarks.files import answers_of, as_text, by_id, id_of, matched, rows_of
 from vl_dora.metrics import open_video_qa
 from vl_dora.metrics.statistic import Scored

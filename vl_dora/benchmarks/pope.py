@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data_modules.formats.annotation import take
+from vl_dora.benchmarks.fields import take
 from vl_dora.benchmarks.files import by_id, first_of, id_of, matched, rows_of
 from vl_dora.metrics import pope
 from vl_dora.metrics.statistic import Scored

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data_modules.formats.annotation import as_object, take
+from vl_dora.benchmarks.fields import as_object, take
 from vl_dora.benchmarks.files import by_id, id_of, matched, rows_of, values_of
 from vl_dora.metrics import scienceqa
 from vl_dora.metrics.statistic import Scored

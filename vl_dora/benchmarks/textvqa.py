@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data_modules.formats.annotation import take
+from vl_dora.benchmarks.fields import take
 from vl_dora.benchmarks.files import answers_of, as_text, by_id, id_of, matched, rows_of
 from vl_dora.metrics.statistic import Scored, at_once, means
 from vl_dora.metrics.textvqa_accuracy import textvqa_accuracy

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_modules.formats.annotation import as_object, take
+from vl_dora.benchmarks.fields import as_object, take
 from vl_dora.benchmarks.files import answers_of, as_text, by_id, id_of, matched, rows_of
 from vl_dora.metrics import vqa_accuracy
 from vl_dora.metrics.statistic import Scored, means
