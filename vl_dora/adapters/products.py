@@ -13,7 +13,7 @@ Shapes: W (o, i), A (r, i), B (o, r), m and n^2 (o,), x (..., i), y and its grad
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -79,8 +79,11 @@ class Factors:
     gram: Tensor | None = None
 
     def gain(self) -> Tensor | None:
-        """c (o,), or None for LoRA."""
-        return None if self.magnitude is None or self.squares is None else gain(self.magnitude, self.squares)
+        """c (o,), or None for LoRA; a constant to the gradient, see `gain`."""
+        if self.magnitude is None or self.squares is None:
+            return None
+        c = self.magnitude.detach().to(self.squares.dtype) / self.squares.sqrt()
+        return torch.where(self.squares > 0, c, 1.0)
 
     def up(self, gain: Tensor | None, factor: float, dtype: torch.dtype) -> Tensor:
         """c s B (o, r) times a factor."""
@@ -134,23 +137,41 @@ def forward(x: Tensor, factors: Factors, keep: Tensor | None, settings: Settings
         settings: as the layer was made.
     """
     with without_autocast(x):
-        return _forward(x, factors, keep, settings)
+        weight, bias = factors.weight.to(x.dtype), None if factors.bias is None else factors.bias.to(x.dtype)
+        # With its bias and in the caller's own shape: so it rounds as the base layer's output does, and
+        # the start is the identity bit for bit.
+        y = F.linear(x, weight, bias)
+        return adapted(y, x, factors, keep, settings, lambda seen: F.linear(seen, weight))
 
 
-def _forward(x: Tensor, factors: Factors, keep: Tensor | None, settings: Settings) -> Forward:
-    weight, bias = factors.weight.to(x.dtype), None if factors.bias is None else factors.bias.to(x.dtype)
-    c = factors.gain()
-    # With its bias and in the caller's own shape: so it rounds as the base layer's output does, and
-    # the start is the identity bit for bit.
-    y = F.linear(x, weight, bias).contiguous()
-    flat, seen = y.view(-1, len(weight)), x.reshape(-1, x.shape[-1])
+def adapted(
+    y: Tensor,
+    x: Tensor,
+    factors: Factors,
+    keep: Tensor | None,
+    settings: Settings,
+    product: Callable[[Tensor], Tensor],
+) -> Forward:
+    """The adapted map of x out of the base's own output; outside of autocast.
+
+    Args:
+        y: x W^T + b (..., o), is written to.
+        x: (..., i), as in `forward`.
+        factors: the layer; its weight is not looked at.
+        keep: as in `forward`.
+        settings: as the layer was made.
+        product: x~ (tokens, i) to x~ W^T (tokens, o), for the reference dropout.
+    """
+    c, bias = factors.gain(), None if factors.bias is None else factors.bias.to(x.dtype)
+    y = y.contiguous()
+    flat, seen = y.view(-1, y.shape[-1]), x.reshape(-1, x.shape[-1])
     direction = None
     growth = 1.0
     if keep is not None:
         seen, growth = seen * keep.reshape(seen.shape), settings.growth
     if c is not None:
         if keep is not None and settings.reference:
-            direction = F.linear(seen, weight).mul_(growth)
+            direction = product(seen).mul_(growth)
             torch.addcmul(flat, direction, c - 1, out=flat)
         elif bias is None:
             flat.mul_(c)
@@ -239,14 +260,13 @@ def _of_magnitude(
     magnitude, squares = factors.magnitude, factors.squares
     assert magnitude is not None and squares is not None
     empty = squares <= 0
-    norm = torch.where(empty, torch.ones_like(squares), squares).sqrt()
     if made.direction is not None:
-        dm = row_dots(g, made.direction, None, c.dtype) / norm
-        return torch.where(empty, torch.zeros_like(dm), dm).to(magnitude.dtype)
+        dots = row_dots(g, made.direction, None, c.dtype)
+        return torch.where(empty, 0.0, dots / squares.sqrt()).to(magnitude.dtype)
     y = made.y.reshape(g.shape)
     weak = c.abs() < weakest(y.dtype)
-    divisor = torch.where(weak | empty, torch.ones_like(norm), magnitude.to(norm.dtype))
-    dm = row_dots(g, y, factors.bias, c.dtype) / divisor
+    dots = row_dots(g, y, factors.bias, c.dtype)
+    dm = torch.where(weak | empty, 0.0, dots / magnitude.to(c.dtype))
     if made.weak is None or _arrived(made.weak) > 0:
         # Where c is about 0 the output is hardly more than the bias, and says nothing about the direction.
         rows = (weak & ~empty).nonzero().squeeze(1)
@@ -255,9 +275,9 @@ def _of_magnitude(
             if made.low is not None and factors.b is not None:
                 up = (settings.scale * growth * factors.b[rows]).to(x.dtype)
                 direction.addmm_(made.low, up.T)
-            dots = row_dots(g[:, rows], direction, None, c.dtype) / norm[rows]
+            dots = row_dots(g[:, rows], direction, None, c.dtype) / squares[rows].sqrt()
             dm = dm.index_copy(0, rows, dots)
-    return torch.where(empty, torch.zeros_like(dm), dm).to(magnitude.dtype)
+    return dm.to(magnitude.dtype)
 
 
 def _through_norm(
