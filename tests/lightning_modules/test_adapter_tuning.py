@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import lightning
@@ -32,6 +33,7 @@ class Stand(nn.Module):
         self.parts = {"vision": ("tower",), "language": ("head",)}
         self.adapter_extras: dict[str, int] = {}
         self.seen: list[tuple[bool, bool]] = []
+        self.asked: list[tuple[int, int]] = []
 
     def forward(self, batch: Batch) -> torch.Tensor:
         return self.head(self.tower(batch.features[:, 0, 0]))
@@ -41,6 +43,7 @@ class Stand(nn.Module):
         return nn.functional.cross_entropy(self(batch), batch.labels[:, 0])
 
     def generate(self, batch: Batch, *, num_beams: int, max_new_tokens: int) -> torch.Tensor:
+        self.asked.append((num_beams, max_new_tokens))
         return self(batch).argmax(1, keepdim=True)
 
 
@@ -235,3 +238,23 @@ def test_the_rate_rises_linearly_and_falls_linearly_to_zero():
 def test_an_optimizer_setting_outside_its_range_is_refused_by_name(option, value):
     with pytest.raises(ValueError, match=f"optim.{option}="):
         OptimizerSettings(**{"lr": 1e-3, option: value})
+
+
+def test_batches_of_a_task_in_a_mixture_are_generated_by_its_own_settings(tmp_path):
+    module = AdapterTuning(
+        network=Stand(),
+        task=Exact(),
+        tokenizer=Words(),
+        selection=LORA,
+        optimizer=OptimizerSettings(lr=0.05),
+        generation={"num_beams": 1, "max_new_tokens": 8, "by_task": {"caption": {"num_beams": 5}}},
+    )
+    captions = [
+        replace(batch, examples=tuple(replace(e, groups={"task": "caption"}) for e in batch.examples))
+        for batch in batches()
+    ]
+    trainer = lightning.Trainer(
+        accelerator="cpu", logger=False, enable_progress_bar=False, default_root_dir=tmp_path
+    )
+    trainer.test(module, DataLoader([batches()[0], captions[1]], batch_size=None), verbose=False)
+    assert module.network.asked == [(1, 8), (5, 8)]
