@@ -14,6 +14,7 @@ from vl_dora.adapters.initialization import deferred_start, start_principal
 from vl_dora.adapters.layer import AdaptedLayer
 from vl_dora.adapters.layers import LAYERS, make_layers
 from vl_dora.adapters.matching import Part, split_parts
+from vl_dora.adapters.quantization import num_parameters, quantization_of
 from vl_dora.adapters.selection import Rule, read_selection
 
 
@@ -96,8 +97,9 @@ def _make(network: nn.Module, choices: Sequence[Choice]) -> dict[str, AdaptedLay
 
 
 def _checked(choice: Choice) -> dict[str, AdaptedLayer]:
+    options = choice.rule.layer_options()
     try:
-        return make_layers(choice.kind, choice.modules, choice.rule.layer_options())
+        return make_layers(choice.kind, choice.modules, options, choice.rule.quantization)
     except ValueError as error:
         raise ValueError(f"{choice.where}: {error}") from None
 
@@ -148,6 +150,14 @@ def _trained(
     return result
 
 
+def _held(choice: Choice, layers: Mapping[str, AdaptedLayer]) -> str | None:
+    """How the weights that a rule adapts are held; on the meta device, how they would be."""
+    if choice.kind not in LAYERS:
+        return None
+    words = {quantization_of(layers[path].base) or choice.rule.quantization for path in choice.modules}
+    return ", ".join(sorted(word for word in words if word is not None)) or None
+
+
 def _audit(
     network: nn.Module,
     trained: Sequence[tuple[Choice, list[nn.Parameter]]],
@@ -156,7 +166,7 @@ def _audit(
     default_lr: float | None,
 ) -> AdaptationAudit:
     names = {id(parameter): name for name, parameter in network.named_parameters()}
-    total = sum(parameter.numel() for parameter in network.parameters())
+    total = sum(num_parameters(parameter) for parameter in network.parameters())
     rows = []
     for choice, parameters in trained:
         count = sum(parameter.numel() for parameter in parameters)
@@ -176,6 +186,7 @@ def _audit(
                 names=tuple(names[id(parameter)] for parameter in parameters),
                 own_learning_rate=choice.rule.lr is not None,
                 lr_ratio=choice.rule.lr_ratio if choice.kind == choice.rule.method else None,
+                quantization=_held(choice, layers),
             )
         )
     totals = {}
@@ -187,5 +198,5 @@ def _audit(
             if path in part.modules
             for parameter in layer.parameters(recurse=False)
         )
-        totals[name] = PartTotal(sum(own), sum(p.numel() for p in part.parameters.values()) + sum(added))
+        totals[name] = PartTotal(sum(own), sum(map(num_parameters, part.parameters.values())) + sum(added))
     return AdaptationAudit(tuple(rows), totals, sum(row.trainable for row in rows), total)

@@ -24,6 +24,7 @@ class AuditRow:
         names: the parameters that train under this rule, in the network's order.
         own_learning_rate: the rule sets its own rate.
         lr_ratio: learning rate of B over `learning_rate` (LoRA+); None: the same rate for all.
+        quantization: nf4, fp4 or int8 where the adapted weights are held so; None: in floating point.
     """
 
     part: str
@@ -39,6 +40,7 @@ class AuditRow:
     names: tuple[str, ...] = ()
     own_learning_rate: bool = False
     lr_ratio: float | None = None
+    quantization: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The row as plain JSON types, without the parameter names."""
@@ -113,7 +115,7 @@ def _cells(row: AuditRow) -> tuple[str, ...]:
     layers = "all" if row.layers is None else ", ".join(row.layers)
     return (
         row.rule,
-        row.method,
+        row.method if row.quantization is None else f"{row.method} ({row.quantization})",
         "-" if row.method == "frozen" else layers if len(layers) <= 40 else layers[:37] + "...",
         str(row.modules),
         "-" if row.rank is None else str(row.rank),

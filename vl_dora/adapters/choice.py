@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from torch import nn
@@ -10,6 +10,7 @@ from torch import nn
 from vl_dora.adapters.layers import LAYERS, adaptable, adapts, check_options
 from vl_dora.adapters.matching import Part, complain, matches, shorten
 from vl_dora.adapters.options import check_values
+from vl_dora.adapters.quantization import check_available
 from vl_dora.adapters.selection import Rule
 
 
@@ -72,6 +73,7 @@ def _choose(where: str, name: str, part: Part, rule: Rule, parts: Mapping[str, P
         owners = {
             path: m for path, m in part.modules.items() if next(m.parameters(recurse=False), None) is not None
         }
+        _refuse_whole_numbers(where, part, part.parameters.values())
         return Choice(name, part, rule, "full", owners, tuple(part.parameters.values()))
     if rule.layers is None:
         found = {path for path, module in part.modules.items() if path and isinstance(module, nn.Linear)}
@@ -86,6 +88,7 @@ def _choose(where: str, name: str, part: Part, rule: Rule, parts: Mapping[str, P
             raise ValueError(
                 f"{where}.layers={list(rule.layers or ())} matches only modules without parameters"
             )
+        _refuse_whole_numbers(where, part, parameters)
         return Choice(name, part, rule, "full", modules, parameters)
     _check_values(where, rule, modules)
     return Choice(name, part, rule, rule.method, modules)
@@ -112,9 +115,21 @@ def _check_values(where: str, rule: Rule, modules: Mapping[str, nn.Module]) -> N
     try:
         check_values(rule.options())
         for module in modules.values():
-            check_options(rule.method, module, options)
+            check_options(rule.method, module, options, rule.quantization)
+        if rule.quantization is not None and not all(m.weight.is_meta for m in modules.values()):
+            check_available(f"quantization={rule.quantization!r}")
     except ValueError as error:
         raise ValueError(f"{where}.{error}") from None
+
+
+def _refuse_whole_numbers(where: str, part: Part, parameters: Iterable[nn.Parameter]) -> None:
+    whole = {id(parameter) for parameter in parameters if not parameter.is_floating_point()}
+    if whole:
+        names = [name for name, parameter in part.parameters.items() if id(parameter) in whole]
+        raise ValueError(
+            f"{where}.method=full cannot train the quantized weights {shorten(names)}; adapt them with "
+            f"lora or dora, or name others in {where}.layers"
+        )
 
 
 def _biases(part: Part, rule: Rule) -> Choice:

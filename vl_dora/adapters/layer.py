@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from vl_dora.adapters.entry import Entry
+from vl_dora.adapters.quantization import quantization_of
 
 
 class AdaptedLayer(nn.Module):
@@ -104,6 +105,10 @@ class AdaptedLayer(nn.Module):
         own = {ending: getattr(self, name, None) for name, ending in self.file_keys.items()}
         return {ending: Entry.of(tensor) for ending, tensor in own.items() if tensor is not None}
 
+    def remembered(self) -> dict[str, int]:
+        """What stands for tensors that no file holds, and must be the same wherever the others are put."""
+        return {}
+
     def unit_magnitude(self) -> Entry:
         """A filler (o,) beside layers with magnitudes: DoRA with this one re-scales nothing (c = 1)."""
         rows = len(self.base.weight)
@@ -154,6 +159,10 @@ class AdaptedLinear(AdaptedLayer):
 
     kinds = (nn.Linear,)
     base: nn.Linear
+
+    @classmethod
+    def takes(cls, module: nn.Module) -> bool:
+        return super().takes(module) and quantization_of(module) is None
 
     @property
     def in_features(self) -> int:

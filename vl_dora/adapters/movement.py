@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from vl_dora.adapters.apply import adaptation_of, adapted_layers
 from vl_dora.adapters.matching import shorten
+from vl_dora.adapters.quantization import dequantized, quantization_of
 
 _WORDS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
@@ -30,7 +31,8 @@ class MovementCheck:
         self.rows = [row for row in adaptation_of(network).audit.rows if row.names]
         self.adapters = {name: tensor.detach().clone() for name, tensor in self._adapter_tensors().items()}
         trained = {name for row in self.rows for name in row.names}
-        self.others = {n: checksum(p) for n, p in network.named_parameters() if n not in self.adapters}
+        self.quantized = {f"{path}.weight": m for path, m in network.named_modules() if quantization_of(m)}
+        self.others = {n: self._sum(n, p) for n, p in network.named_parameters() if n not in self.adapters}
         self.frozen = {name: value for name, value in self.others.items() if name not in trained}
         self.frozen.update({name: checksum(buffer) for name, buffer in self._frozen_buffers().items()})
 
@@ -54,7 +56,7 @@ class MovementCheck:
             if names and all(checksum(parameters[name]) == self.others[name] for name in names):
                 still.append(f"everything of {row.rule} ({row.method})")
         now = {**parameters, **self._frozen_buffers()}
-        changed = [name for name, before in self.frozen.items() if checksum(now[name]) != before]
+        changed = [name for name, before in self.frozen.items() if self._sum(name, now[name]) != before]
         findings = []
         if still:
             findings.append(
@@ -65,6 +67,10 @@ class MovementCheck:
             findings.append(f"frozen tensors that changed: {shorten(changed)}")
         if findings:
             raise ValueError("; ".join(findings))
+
+    def _sum(self, name: str, tensor: Tensor) -> int:
+        """The checksum of a tensor; of quantized weights with their scales, which no parameter holds."""
+        return checksum(dequantized(self.quantized[name]) if name in self.quantized else tensor)
 
     def _adapter_tensors(self) -> dict[str, nn.Parameter]:
         own = {

@@ -12,6 +12,8 @@ from vl_dora.adapters.layer import check_number, check_switch, check_word
 from vl_dora.adapters.merged_forward import MERGED_FORWARDS
 from vl_dora.adapters.projected import check_start
 from vl_dora.adapters.projections import check_projections
+from vl_dora.adapters.quantization import QUANTIZATIONS
+from vl_dora.adapters.quantized import check_quantized_start
 
 _LOW_RANK = ("layers", "rank", "alpha", "dropout", "rslora", "init", "lr_ratio")
 _PROJECTED = ("layers", "rank", "d_initial", "dropout", "projection_seed")
@@ -20,15 +22,15 @@ _RESCALED = ("dropout_mode", "norm_gradient")
 OPTIONS: dict[str, tuple[str, ...]] = {
     "frozen": (),
     "full": ("layers",),
-    "lora": _LOW_RANK,
-    "dora": (*_LOW_RANK, *_RESCALED, "merged_forward"),
-    "magnitude": ("layers",),
+    "lora": (*_LOW_RANK, "quantization"),
+    "dora": (*_LOW_RANK, *_RESCALED, "merged_forward", "quantization"),
+    "magnitude": ("layers", "quantization"),
     "vera": _PROJECTED,
     "dvora": (*_PROJECTED, *_RESCALED),
 }
 METHODS = tuple(OPTIONS)
 # Options that speak of the rule as a whole and not to its layers.
-OF_THE_RULE = ("layers", "lr_ratio")
+OF_THE_RULE = ("layers", "lr_ratio", "quantization")
 
 _CHECKS: dict[str, Callable[[str, Any], None]] = {
     "alpha": lambda name, value: check_number(name, value, low=0.0, high=math.inf),
@@ -36,6 +38,7 @@ _CHECKS: dict[str, Callable[[str, Any], None]] = {
     "dropout_mode": lambda name, value: check_word(name, value, DROPOUT_MODES),
     "norm_gradient": lambda name, value: check_word(name, value, NORM_GRADIENTS),
     "merged_forward": lambda name, value: check_word(name, value, MERGED_FORWARDS),
+    "quantization": lambda name, value: check_word(name, value, QUANTIZATIONS),
     "rslora": check_switch,
     "init": lambda name, value: check_word(name, value, INITS),
     "d_initial": lambda name, value: check_start(value),
@@ -60,6 +63,8 @@ def check_values(options: Mapping[str, Any]) -> None:
         raise ValueError(
             f"merged_forward='always' needs dropout 0, here {options['dropout']}; use merged_forward='auto'"
         )
+    if options.get("quantization") is not None:
+        check_quantized_start(options.get("init", "kaiming"))
 
 
 def _check_ratio(name: str, value: Any) -> None:

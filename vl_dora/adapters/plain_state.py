@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from vl_dora.adapters.apply import adaptation_of, adapted_layers
+from vl_dora.adapters.quantization import quantization_of
 
 
 @torch.no_grad()
@@ -25,6 +26,9 @@ def plain_state(network: nn.Module) -> dict[str, Tensor]:
         inside = [name for name in state if name.startswith(f"{path}.")]
         values = {name: state.pop(name) for name in inside}
         start = f"{path}.base."
-        state.update({f"{path}.{n[len(start) :]}": v for n, v in values.items() if n.startswith(start)})
+        own = {n[len(start) :]: v for n, v in values.items() if n.startswith(start)}
+        if quantization_of(layer.base) is not None:  # its weight comes in several tensors
+            own = {name: value for name, value in own.items() if name == "bias"}
+        state.update({f"{path}.{name}": value for name, value in own.items()})
         state[f"{path}.weight"] = layer.merged_weight()
     return dict(state)

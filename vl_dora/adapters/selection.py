@@ -43,6 +43,8 @@ class Rule:
         d_initial: where vera's and dvora's vector d starts; default 0.1.
         lr_ratio: LoRA+ (arXiv:2402.12354): learning rate of B over that of everything else of the
             rule; default 1.
+        quantization: nf4 or int8: the weights of the rule's nn.Linear are rounded to 4 or 8 bits, by
+            bitsandbytes, before they are adapted; None: they stay as they are.
         lr: learning rate of what this rule trains; None: the run's.
         biases: additionally train every bias of the part.
         layer_norms: additionally train weight and bias of every nn.LayerNorm of the part.
@@ -62,6 +64,7 @@ class Rule:
     projection_seed: int | None = None
     d_initial: float | None = None
     lr_ratio: float | None = None
+    quantization: str | None = None
     lr: float | None = None
     biases: bool = False
     layer_norms: bool = False
