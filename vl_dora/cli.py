@@ -13,7 +13,7 @@ VERBS = {
     "evaluate": "score a finished run again:         vl-dora evaluate run=<run directory>",
     "export": "write an adapter or merged network: vl-dora export run=<run directory> to=peft",
     "convert": "read another project's adapter:     vl-dora convert from=LAST.pth out=<folder>",
-    "score": "score files of predictions:        vl-dora score metric=gqa predictions=<file> references=<file>",
+    "score": "score files of predictions:         vl-dora score metric=gqa predictions=… references=…",
     "plan": "count what would be trained:        vl-dora plan experiment=vqa output=json",
 }
 

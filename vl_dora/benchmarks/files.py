@@ -190,4 +190,4 @@ def matched(
 def _counted(names: list[str], of: int | None = None) -> str:
     shown = ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
     share = f" of {of}" if of is not None else ""
-    return f"{len(names)}{share} id{'' if len(names) == 1 else 's'} ({shown})"
+    return f"{len(names)}{share} id{'' if (of or len(names)) == 1 else 's'} ({shown})"

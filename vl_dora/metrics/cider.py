@@ -1,7 +1,7 @@
 """CIDEr of a set of captions, as pycocoevalcap 1.2 computes it (Vedantam et al. 2015, the variant CIDEr-D).
 
-Source of the behaviour: `cider_scorer.py` there. n-grams of 1 to 4 words weighted by tf * idf, where idf comes
-from the references of the very set that is scored; clipped counts; a Gaussian penalty (sigma 6) on the
+Source of the behaviour: `cider_scorer.py` there. n-grams of 1 to 4 words weighted by tf * idf, where idf
+comes from the references of the very set that is scored; clipped counts; a Gaussian penalty (sigma 6) on the
 difference in length, counted in bigrams; times 10. A set of one picture scores 0, as its idf is 0.
 """
 

@@ -73,7 +73,7 @@ class _Means:
     def __call__(self, weights: Numbers) -> dict[str, Numbers]:
         found: Mapping[str, Numbers] = self.per_category(weights)
         return {
-            name: sum(found[f"{category}/{name}"] for category in self.categories) / len(self.categories)
+            name: np.mean([found[f"{category}/{name}"] for category in self.categories], axis=0)
             for name in ("f1", "accuracy", "precision", "recall", "yes")
         }
 

@@ -9,7 +9,7 @@ and one more character. Anything else, and a letter beyond the choices, is wrong
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vl_dora.metrics.statistic import Scored, at_once, means
@@ -96,7 +96,7 @@ def _table(right: Sequence[float], problems: Sequence[Problem]) -> dict[str, flo
     return {name: _mean(right, inside) for name, inside in columns.items()}
 
 
-def _topics(right: Sequence[float], problems: Sequence[Problem]) -> Mapping[str, float]:
+def _topics(right: Sequence[float], problems: Sequence[Problem]) -> dict[str, float]:
     names = sorted({p.topic for p in problems if p.topic})
     return {name: _mean(right, [p.topic == name for p in problems]) for name in names}
 
