@@ -170,6 +170,24 @@ def test_saved_then_loaded_gives_equal_outputs(network, rule, seed, fresh, shake
     assert torch.equal(other(*data), network(*data))
 
 
+def test_an_adapter_is_refused_where_its_seed_draws_other_matrices(
+    network, rule, fresh, tmp_path, monkeypatch
+):
+    apply_adapters(network, {"language": rule})
+    save_adapter(network, tmp_path / "a")
+    real = SharedProjections._drawn
+
+    def drawn_otherwise(self, device):
+        a, b = real(self, device)
+        return a, torch.nextafter(b, torch.ones_like(b))
+
+    monkeypatch.setattr(SharedProjections, "_drawn", drawn_otherwise)
+    other = fresh()
+    with pytest.raises(ValueError, match="'fingerprint': .* there and .* in this network"):
+        load_adapter(other, tmp_path / "a")
+    assert not adapted_layers(other)
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -184,7 +202,7 @@ def test_saved_then_loaded_gives_equal_outputs(network, rule, seed, fresh, shake
         ({"projection_seed": True}, "projection_seed=True must be a whole number"),
         ({"d_initial": 0}, "adapter.language.d_initial=0 would keep d and b"),
         ({"d_initial": "x"}, "adapter.language.d_initial='x' must be a number"),
-        ({"layers": ["norm"]}, "matches text.layers.0.norm, a LayerNorm, and no nn.Linear"),
+        ({"layers": ["norm"]}, "matches text.layers.0.norm, a nn.LayerNorm, and no nn.Linear"),
     ],
 )
 def test_what_it_cannot_do_is_refused(network, rule, options, words):

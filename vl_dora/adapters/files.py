@@ -20,8 +20,9 @@ from vl_dora.adapters.audit import AdaptationAudit
 from vl_dora.adapters.contents import LOW_RANK, PREFIX, contents, layer_entries, low_rank
 from vl_dora.adapters.entry import Entry
 from vl_dora.adapters.matching import shorten
-from vl_dora.adapters.peft_config import check_readable, rank_and_alpha, scale_of, write_config
+from vl_dora.adapters.peft_config import check_readable, method_of, rank_and_alpha, scale_of, write_config
 from vl_dora.adapters.peft_selection import read_selection_of
+from vl_dora.adapters.peft_vera import check_matrices, remembered_by_peft, without_matrices
 from vl_dora.adapters.renaming import names_in_file, renamed
 from vl_dora.adapters.saved import CONFIG, FORMAT, RECORD, ROWS, WEIGHTS, Saved, read
 
@@ -59,7 +60,7 @@ def save_adapter(
     unread = [] if layers else ["everything: PEFT refuses a directory without an adapted layer"]
     unread += [f"rows {first} and up of {name}" for name, first in rows.items()]
     foreign = sorted({layers[path].method for path, own in layer_entries(layers).items() if _only_ours(own)})
-    if foreign:
+    if foreign and config["peft_type"] == "LORA":
         unread.append(f"everything: PEFT's LoRA has no method {' and no '.join(foreign)}")
         config["peft_type"] = OWN_TYPE
     record = {
@@ -67,6 +68,7 @@ def save_adapter(
         "selection": {part: rule.to_dict() for part, rule in adaptation.selection.items()},
         "parts": {part: list(paths) for part, paths in adaptation.parts.items()},
         "methods": {path: layer.method for path, layer in layers.items()},
+        "remembered": {path: layer.remembered() for path, layer in layers.items() if layer.remembered()},
         "rows": rows,
         "not_read_by_peft": unread,
         "audit": adaptation.audit.to_dict(),
@@ -106,10 +108,12 @@ def put_adapter(network: nn.Module, directory: Path, saved: Saved) -> Adaptation
     """
     own = saved.record is not None and saved.config.get("peft_type") == OWN_TYPE
     check_readable({**saved.config, "peft_type": "LORA"} if own else saved.config, str(directory / CONFIG))
-    names = names_in_file(network, _owners(saved.tensors))
-    saved = replace(saved, tensors=renamed(saved.tensors, names, PREFIX))
+    tensors, matrices = without_matrices(saved.tensors)
+    names = names_in_file(network, _owners(tensors))
+    saved = replace(saved, tensors=renamed(tensors, names, PREFIX))
     if isinstance(getattr(network, "adaptation", None), Adaptation):
         _refuse_merged(network, "load_adapter")
+        check_matrices(network, matrices, str(directory / WEIGHTS))
         _fill(network, directory, saved, names)
         return adaptation_of(network).audit
     trained = {name: parameter.requires_grad for name, parameter in network.named_parameters()}
@@ -123,6 +127,7 @@ def put_adapter(network: nn.Module, directory: Path, saved: Saved) -> Adaptation
         message = f"{directory} is an adapter of another network than this {type(network).__name__}: {error}"
         raise ValueError(message) from error
     try:
+        check_matrices(network, matrices, str(directory / WEIGHTS))
         _fill(network, directory, saved, names)
     except BaseException:
         remove_adapters(network, trained)
@@ -167,10 +172,16 @@ def _fill(network: nn.Module, directory: Path, saved: Saved, names: Mapping[str,
 
 def _check_layers(network: nn.Module, directory: Path, saved: Saved, names: Mapping[str, str]) -> None:
     methods = (saved.record or {}).get("methods") or {}
+    remembered = (saved.record or {}).get("remembered") or {}
     for path, layer in adapted_layers(network).items():
-        told = methods.get(path, "dora" if saved.config.get("use_dora") else "lora")
+        told = methods.get(path, method_of(saved.config))
         if told != layer.method:
             raise ValueError(f"{directory}: {path} is {told} there and {layer.method} in this network")
+        known = remembered.get(path, {}) if saved.record else remembered_by_peft(layer, saved.config)
+        if known != layer.remembered():
+            raise ValueError(
+                f"{directory}: {path} has {known} there and {layer.remembered()} in this network"
+            )
         rank = low_rank(layer)
         if rank is None:
             continue

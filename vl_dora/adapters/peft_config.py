@@ -17,10 +17,11 @@ from torch import nn
 from vl_dora.adapters.apply import adapted_layers
 from vl_dora.adapters.contents import LOW_RANK, MAGNITUDE, low_rank, whole_modules
 from vl_dora.adapters.layer import AdaptedLayer
+from vl_dora.adapters.peft_vera import PEFT_TYPE, is_vera, vera_options
 
 # Options that change what the tensors mean, and the values under which this room reads them right.
 READABLE: dict[str, tuple[Any, ...]] = {
-    "peft_type": ("LORA",),
+    "peft_type": ("LORA", PEFT_TYPE),
     "use_rslora": (False, True, None),
     "fan_in_fan_out": (False, None),
     "bias": ("none", "all", None),
@@ -41,6 +42,18 @@ READABLE: dict[str, tuple[Any, ...]] = {
 def write_config(network: nn.Module) -> dict[str, Any]:
     """The config with which PEFT puts the same adapters on the same base."""
     layers = adapted_layers(network)
+    base = getattr(getattr(network, "config", None), "name_or_path", None)
+    shared = {
+        "task_type": None,
+        "base_model_name_or_path": base or None,
+        "inference_mode": True,
+        "target_modules": _targets(network, layers),
+        "modules_to_save": whole_modules(network) or None,
+        "bias": "none",
+        "fan_in_fan_out": False,
+    }
+    if is_vera(layers):
+        return {**vera_options(layers), **shared}
     low = {path: layer for path, layer in layers.items() if low_rank(layer) is not None}
     rslora = bool(low) and all(_scales_by_root(layer) for layer in low.values())
     shape = {path: (low_rank(layer), _alpha(layer, rslora)) for path, layer in low.items()}
@@ -52,24 +65,17 @@ def write_config(network: nn.Module) -> dict[str, Any]:
     # Embeddings have none.
     drops = (getattr(layer, "dropout", None) for layer in low.values())
     dropouts = {drop.p for drop in drops if isinstance(drop, nn.Dropout)}
-    base = getattr(getattr(network, "config", None), "name_or_path", None)
     return {
         "peft_type": "LORA",
-        "task_type": None,
-        "base_model_name_or_path": base or None,
-        "inference_mode": True,
         "use_dora": any(MAGNITUDE in layer.file_entries() for layer in layers.values()),
         "r": common[0],
         "lora_alpha": common[1],
         "lora_dropout": dropouts.pop() if len(dropouts) == 1 else 0.0,
         "use_rslora": rslora,
-        "target_modules": _targets(network, layers),
-        "modules_to_save": whole_modules(network) or None,
         "rank_pattern": {f"^{re.escape(p)}": r for p, (r, _) in shape.items() if r != common[0]},
         "alpha_pattern": {f"^{re.escape(p)}": a for p, (_, a) in shape.items() if a != common[1]},
-        "bias": "none",
-        "fan_in_fan_out": False,
         "init_lora_weights": True,
+        **shared,
     }
 
 
@@ -101,6 +107,13 @@ def check_readable(config: Mapping[str, Any], file: str) -> None:
             raise ValueError(f"{file}: {option}={value!r} cannot be read here; allowed: {words}")
     if config.get("peft_type") is None:
         raise ValueError(f"{file}: peft_type is missing; a LoRA or DoRA directory of PEFT has LORA there")
+
+
+def method_of(config: Mapping[str, Any]) -> str:
+    """The method of the layers of a directory that PEFT wrote."""
+    if config.get("peft_type") == PEFT_TYPE:
+        return "vera"
+    return "dora" if config.get("use_dora") else "lora"
 
 
 def targeted(config: Mapping[str, Any], path: str) -> bool:

@@ -12,7 +12,11 @@ from vl_dora.adapters.apply import normal_parts
 from vl_dora.adapters.contents import LOW_RANK, PREFIX
 from vl_dora.adapters.layers import adaptable, adapts
 from vl_dora.adapters.matching import Part, match, shorten, split_parts
-from vl_dora.adapters.peft_config import rank_and_alpha, targeted
+from vl_dora.adapters.peft_config import method_of, rank_and_alpha, targeted
+from vl_dora.adapters.peft_vera import vera_rule
+
+# One key of every adapted layer ends so.
+ENDINGS = (*LOW_RANK, ".vera_lambda_b")
 
 
 def read_selection_of(
@@ -34,15 +38,14 @@ def read_selection_of(
     Raises:
         ValueError: modules named in config and tensors differ, or the network lacks them.
     """
-    found = [
-        (key.removeprefix(PREFIX), ending) for key in keys for ending in LOW_RANK if key.endswith(ending)
-    ]
+    method = method_of(config)
+    found = [(key.removeprefix(PREFIX), ending) for key in keys for ending in ENDINGS if key.endswith(ending)]
     ends = [key.removesuffix(ending) for key, ending in found]
     modules = dict(network.named_modules())
-    can = {path for path, module in modules.items() if path and adapts("lora", module)}
+    can = {path for path, module in modules.items() if path and adapts(method, module)}
     lacking = [path for path in ends if path not in can]
     if lacking:
-        kinds = adaptable("lora").replace(", ", " or ")
+        kinds = adaptable(method).replace(", ", " or ")
         raise ValueError(
             f"{file} is of another network: {lacking[0]} is no {kinds} of this {type(network).__name__}; "
             f"it has: {shorten(path for path in modules if path in can)}"
@@ -55,7 +58,6 @@ def read_selection_of(
             f"{file}: adapter_config.json and adapter_model.safetensors disagree about {shorten(untold)}; "
             f"target_modules={config.get('target_modules')!r}"
         )
-    method = "dora" if config.get("use_dora") else "lora"
     saved = config.get("modules_to_save") or []
     whole = [path for path in modules if path and any(names[path].endswith(name) for name in saved)]
     selection = {}
@@ -71,6 +73,11 @@ def read_selection_of(
         if full:
             patterns = exact_patterns(part, full, nn.Module)
             also["modules_to_save"] = {"method": "full", "layers": patterns}
+        if method == "vera" and 0 < len(inside) < len(ends):
+            raise ValueError(
+                f"{file} has VeRA layers inside and outside the part {part.name}, all over one pair of "
+                f"matrices; here a pair belongs to one rule and lies within one part"
+            )
         biases = config.get("bias") == "all" and any(n.endswith("bias") for n in part.parameters)
         selection[part.name] = {**rule, "also": also, "biases": biases}
     return selection
@@ -98,7 +105,10 @@ def exact_patterns(part: Part, paths: Sequence[str], kind: type[nn.Module]) -> l
 def _rule(
     part: Part, paths: list[str], method: str, rank: int, alpha: float, config: Mapping[str, Any]
 ) -> dict[str, Any]:
-    rule = {"method": method, "layers": exact_patterns(part, paths, nn.Linear), "rank": rank, "alpha": alpha}
+    layers = exact_patterns(part, paths, nn.Linear)
+    if method == "vera":
+        return {**vera_rule(config), "layers": layers}
+    rule: dict[str, Any] = {"method": method, "layers": layers, "rank": rank, "alpha": alpha}
     if config.get("use_rslora"):
         rule["rslora"] = True
     if config.get("lora_dropout"):

@@ -82,6 +82,12 @@ class ProjectedLinear(AdaptedLinear):
         a, b = self.scaled().factors()
         return b @ a
 
+    def remembered(self) -> dict[str, int]:
+        """Seed and sizes of the shared matrices, and their fingerprint."""
+        pair = self.projections
+        sizes = {"rank": pair.rank, "in_features": pair.in_features, "out_features": pair.out_features}
+        return {"projection_seed": pair.seed, **sizes, "fingerprint": pair.fingerprint()}
+
     def extra_repr(self) -> str:
         return f"rank={self.rank}, seed={self.projections.seed}"
 

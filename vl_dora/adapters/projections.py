@@ -91,6 +91,13 @@ class SharedProjections(nn.Module):
         """A (r, in_features) and B (out_features, r): views, not copies."""
         return self.a[:, :in_features], self.b[:out_features]
 
+    def fingerprint(self) -> int:
+        """The sum of the matrices' bit patterns: tells whether another machine has drawn the same."""
+        if self.a.is_meta:
+            return 0
+        words = (matrix.float().view(torch.int32).sum(dtype=torch.int64) for matrix in (self.a, self.b))
+        return sum(int(word) for word in words)
+
     def _drawn(self, device: torch.device) -> tuple[Tensor, Tensor]:
         shapes = (self.rank, self.in_features), (self.out_features, self.rank)
         if device.type == "meta":
