@@ -19,7 +19,8 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "vl_dora/__init__.py": (set(), set()),
     "vl_dora/cli.py": (set(), set()),
     "vl_dora/adapters": ({"vl_dora.adapters"}, {"torch", "safetensors"}),
-    "vl_dora/metrics": ({"vl_dora.metrics"}, {"numpy", "pycocoevalcap"}),
+    "vl_dora/metrics": ({"vl_dora.metrics"}, {"numpy"}),
+    "vl_dora/benchmarks": ({"vl_dora.benchmarks", "vl_dora.metrics"}, set()),  # files in, scores out
     "vl_dora/models": (
         {"vl_dora.models", "vl_dora.batch"},
         {

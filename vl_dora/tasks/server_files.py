@@ -1,6 +1,7 @@
 """Files of answers in the exact layouts that benchmark servers take, written whole or not at all.
 
-Sources: EvalAI's VQA and GQA challenges, VizWiz, the NLVR2 leaderboard, and VALUE as VL-Adapter submits to it. `vl_dora.benchmarks` reads the same layouts.
+Sources: EvalAI's VQA and GQA challenges, VizWiz, the NLVR2 leaderboard, and VALUE as VL-Adapter submits to
+it. `vl_dora.benchmarks` reads the same layouts.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ class ClipCaption:
 
 
 def write_value_captions(path: Path, captions: Iterable[ClipCaption]) -> Path:
-    """VALUE TVC and YC2C: a line {"vid_name", "clip_id", "ts", "descs": [{"desc"}]} a clip; YC2C without ts."""
+    """VALUE TVC and YC2C: {"vid_name", "clip_id", "ts", "descs": [{"desc"}]} a line; YC2C without ts."""
     lines = []
     for one in captions:
         row: dict[str, Any] = {"vid_name": one.vid_name, "clip_id": one.clip_id}
