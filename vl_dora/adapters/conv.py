@@ -146,6 +146,14 @@ class LoRAConv(LowRankLayer, AdaptedConv):
         up = up if gain is None else gain.view(-1, *[1] * (up.ndim - 1)) * up
         return _POINTWISE[up.ndim - 2](low, up.to(low.dtype), groups=self.base.groups)
 
+    def unread_by_peft(self) -> str | None:
+        base = self.base
+        if any(step > 1 < width for step, width in zip(base.dilation, base.kernel_size, strict=True)):
+            return f"A of dilation {base.dilation}: PEFT leaves the dilation out"
+        if base.padding_mode != "zeros" and any(_pads(base)):
+            return f"A of padding mode {base.padding_mode}: PEFT pads with zeros"
+        return None
+
     def factors(self) -> tuple[Tensor, Tensor]:
         """A (g, r/g, i/g |k|) and B (g, o/g, r/g)."""
         groups = self.base.groups
@@ -211,6 +219,11 @@ class DoRAConv(DirectedLayer, LoRAConv):
             scaled = self.rescale(plain, gain)
         return (scaled + self.update(seen, gain)).to(plain.dtype)
 
+    def unread_by_peft(self) -> str | None:
+        if self.base.groups > 1:
+            return f"the norm with {self.base.groups} groups: PEFT's is of another weight"
+        return super().unread_by_peft()
+
     def shifted_squares(self) -> Tensor:
         return patch_squares(self.matrix(), self.base_squares(), *self.factors(), self.scale)
 
@@ -242,6 +255,10 @@ class MagnitudeConv(RescaledLayer, AdaptedConv):
         with without_autocast(self.base.weight):
             rows = self.gain(self.base_squares())[:, None] * self.matrix().to(self.wide)
             return rows.view_as(self.base.weight)
+
+
+def _pads(base: nn.Conv1d | nn.Conv2d | nn.Conv3d) -> list[bool]:
+    return [padding != 0 for padding in base._reversed_padding_repeated_twice]
 
 
 def _as_row(entry: Entry, ndim: int) -> Entry:

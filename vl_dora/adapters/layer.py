@@ -114,6 +114,10 @@ class AdaptedLayer(nn.Module):
         rows = len(self.base.weight)
         return Entry((rows,), lambda: self.merged_weight().flatten(1).norm(dim=1), None)
 
+    def unread_by_peft(self) -> str | None:
+        """What PEFT would get wrong about this layer, for the record beside a file; None: nothing."""
+        return None
+
     def zero_factors(self) -> dict[str, Entry]:
         """Fillers beside a magnitude alone, for PEFT: a DoRA whose B A is zero."""
         raise NotImplementedError

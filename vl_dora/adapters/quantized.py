@@ -49,6 +49,9 @@ class QuantizedLinear(AdaptedLinear):
     def matrix(self) -> Tensor:
         return dequantized(self.base)
 
+    def unread_by_peft(self) -> str | None:
+        return f"the base rounded to {quantization_of(self.base)}: PEFT has to load it so"
+
     def unit_magnitude(self) -> Entry:
         return Entry((self.out_features,), lambda: self.merged_weight().norm(dim=1), None)
 
@@ -142,6 +145,7 @@ class QuantizedDoRALinear(QuantizedLinear, DoRALinear):
         dropout_mode: branch or reference.
         rslora: s = alpha / sqrt(r) instead.
         init: kaiming or gaussian.
+        merged_forward: "auto" or "never", which mean the same here: a plain W' is what quantization saves.
 
     Raises:
         ValueError: an option is outside what is stated above.
@@ -158,8 +162,13 @@ class QuantizedDoRALinear(QuantizedLinear, DoRALinear):
         dropout_mode: str = "branch",
         rslora: bool = False,
         init: str = "kaiming",
+        merged_forward: str = "auto",
     ) -> None:
         check_quantized_start(init)
+        if merged_forward == "always":
+            raise ValueError(
+                "merged_forward='always' is not for quantized weights; use merged_forward='auto'"
+            )
         DoRALinear.__init__(
             self,
             base,
@@ -170,7 +179,7 @@ class QuantizedDoRALinear(QuantizedLinear, DoRALinear):
             dropout_mode=dropout_mode,
             rslora=rslora,
             init=init,
-            merged_forward="never",  # a plain W' is what quantization was to save
+            merged_forward=merged_forward,
         )
 
     def quantized_factors(self) -> tuple[Factors, Settings]:
