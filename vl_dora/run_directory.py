@@ -34,7 +34,10 @@ def settle_paths(config: DictConfig) -> Path:
         run_dir = Path(os.environ[_CHOSEN])
     os.environ[_CHOSEN] = str(run_dir)
     config.paths.run_dir = str(run_dir)
-    for key in _FOLDERS:
+    # A mixture's parts may have folders of their own.
+    parts = OmegaConf.select(config, "data.parts") or {}
+    of_parts = [f"data.parts.{name}.{key}" for name in parts for key in ("root", "features")]
+    for key in (*_FOLDERS, *of_parts):
         value = OmegaConf.select(config, key)
         if value is not None and value != "last":
             OmegaConf.update(config, key, str(Path(value).expanduser().absolute()))

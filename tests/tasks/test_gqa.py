@@ -74,8 +74,7 @@ def test_only_balanced_questions_count_and_all_entailed_ones_make_consistency():
     assert report.scores["binary"] == 100 and report.scores["open"] == 50
     assert report.scores["consistency"] == 50
     assert set(report.per_sample) == set(report.clusters) == {"1", "4", "5"}
-    # red is right twice and said once, blue is right nowhere: (1 - 2)² / 2, over 100.
-    assert report.scores["distribution"] == pytest.approx(0.005)
+    assert "distribution" not in report.scores  # no percentage
     assert report.by_type["question_type"] == {"verifyAttr": 100, "directAttr": 50}
     assert report.by_type["steps"] == {"2": pytest.approx(200 / 3)}
 

@@ -67,9 +67,10 @@ class GQA:
     def score(self, predictions: Sequence[Prediction]) -> ScoreReport:
         """The official scores over the balanced questions; questions of one picture are one cluster.
 
-        `accuracy`, `binary` and `open` in percent; `consistency` in percent where all that is entailed was
-        asked; `distribution`, a chi-square that is better lower. Validity and plausibility need the file of
-        choices, see `vl_dora.score`. Rows of VL-Adapter's files tell no types: `accuracy` alone.
+        `accuracy`, `binary` and `open` in percent, and `consistency` where all that is entailed was asked.
+        Distribution (no percentage, better lower), validity and plausibility (which need a file of choices)
+        are told by `vl_dora.score` of the submission file. Rows of VL-Adapter's files tell no types:
+        `accuracy` alone.
 
         Raises:
             ValueError: nothing to score, or no balanced question.
@@ -85,7 +86,11 @@ class GQA:
         hits = {p.id: 100.0 * (p.text == questions[p.id].answer) for p in counted}
         detailed = groups([questions[p.id].detailed for p in counted], list(hits.values()))
         return ScoreReport(
-            scores={name: value for name, value in scored.scores.items() if not math.isnan(value)},
+            scores={
+                name: value
+                for name, value in scored.scores.items()
+                if name != "distribution" and not math.isnan(value)
+            },
             by_type={"question_type": detailed, **scored.by_type},
             per_sample=hits,
             clusters={p.id: images[p.id] for p in counted},
