@@ -72,6 +72,8 @@ def test_value_choices_are_indices_by_id(write):
     rows = [{"qid": 7, "answer_idx": 1, "vid_name": "v", "show_name": "House"}, {"qid": 8, "answer_idx": 0}]
     references = write("tvqa.jsonl", rows)
     assert ValueChoice()(write("p.json", {"8": 1, "7": 1}), references).scores == {"accuracy": 50.0}
+    listed = write("p.json", [{"qid": 8, "answer_idx": 0}, {"qid": 7, "answer_idx": 1}])
+    assert ValueChoice()(listed, references).scores == {"accuracy": 100.0}
     with pytest.raises(ValueError, match="the answer to 8 must be the number of a choice, got '1'"):
         ValueChoice()(write("p.json", {"8": "1", "7": 1}), references)
     with pytest.raises(ValueError, match=r"1 id \(9\) not among the references"):

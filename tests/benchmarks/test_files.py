@@ -97,6 +97,9 @@ def test_an_id_is_text_or_a_whole_number(write):
 
 def test_csv_rows_are_pairs(write):
     assert pairs_of(write("a.csv", "x,True\n\ny, false\n")) == {"x": "True", "y": "false"}
+    assert pairs_of(write("a.json", {"x": "True"})) == {"x": "True"}
+    with pytest.raises(ValueError, match="the answer to x must be a text, got True"):
+        pairs_of(write("a.json", {"x": True}))
     with pytest.raises(ValueError, match="row 2: expected id,answer, got 'y'"):
         pairs_of(write("a.csv", "x,True\ny\n"))
     with pytest.raises(ValueError, match=r"1 id \(x\) more than once"):

@@ -1,6 +1,6 @@
 """Multiple-choice video questions: TVQA and How2QA as VALUE asks for them, and NExT-QA.
 
-TVQA, How2QA: predictions {"122039": 2, ...}; references, a line {"qid": 122039, "answer_idx": 2, "vid_name":
+TVQA, How2QA: predictions {"122039": 2, ...}, or rows {"qid": 122039, "answer_idx": 2}; references, a line {"qid": 122039, "answer_idx": 2, "vid_name":
 "...", "show_name": "Friends", ...} NExT-QA: predictions {"4010069381_6": {"prediction": 3, "answer": 3},
 ...} or {"4010069381_6": 3, ...}; references val.csv with the columns video, question, answer, qid, type, a0
 to a4
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from vl_dora.benchmarks.fields import take, text_of
-from vl_dora.benchmarks.files import as_index, by_id, id_of, matched, rows_of, values_of
+from vl_dora.benchmarks.files import answers_of, as_index, by_id, id_of, matched, rows_of, values_of
 from vl_dora.metrics import multiple_choice
 from vl_dora.metrics.statistic import Scored
 
@@ -32,7 +32,8 @@ class ValueChoice:
             lambda row, where: id_of(row, ("qid",), where),
             f"references={references}",
         )
-        said = matched(values_of(predictions, "predictions"), rows, files=(predictions, references))
+        answers = answers_of(predictions, ("qid",), ("answer_idx", "prediction", "answer"))
+        said = matched(answers, rows, files=(predictions, references))
         shows = [str(row["show_name"]) for row in rows.values() if "show_name" in row]
         return multiple_choice.score(
             [as_index(value, name) for name, value in zip(rows, said, strict=True)],
