@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from vl_dora.adapters.apply import Adaptation, adaptation_of, adapted_layers, apply_adapters
 from vl_dora.adapters.audit import AdaptationAudit
-from vl_dora.adapters.contents import LOW_RANK, PREFIX, contents, layer_entries, low_rank
-from vl_dora.adapters.entry import Entry
+from vl_dora.adapters.contents import PREFIX, contents, low_rank
+from vl_dora.adapters.layer import AdaptedLayer
 from vl_dora.adapters.matching import shorten
 from vl_dora.adapters.peft_config import check_readable, method_of, rank_and_alpha, scale_of, write_config
 from vl_dora.adapters.peft_selection import read_selection_of
@@ -59,7 +59,10 @@ def save_adapter(
     config = write_config(network)
     unread = [] if layers else ["everything: PEFT refuses a directory without an adapted layer"]
     unread += [f"rows {first} and up of {name}" for name, first in rows.items()]
-    foreign = sorted({layers[path].method for path, own in layer_entries(layers).items() if _only_ours(own)})
+    wrong = {path: words for path, layer in layers.items() if (words := layer.unread_by_peft())}
+    for words in dict.fromkeys(wrong.values()):
+        unread.append(f"{shorten(path for path in wrong if wrong[path] == words)}: {words}")
+    foreign = sorted({layer.method for layer in layers.values() if _only_ours(layer)})
     if foreign and config["peft_type"] == "LORA":
         unread.append(f"everything: PEFT's LoRA has no method {' and no '.join(foreign)}")
         config["peft_type"] = OWN_TYPE
@@ -152,6 +155,8 @@ def _fill(network: nn.Module, directory: Path, saved: Saved, names: Mapping[str,
             raise ValueError(
                 f"{directory / WEIGHTS}: {key} has shape {found}, this network needs {entry.shape}"
             )
+        if entry.check is not None:
+            entry.check(saved.tensors[key])
     _check_layers(network, directory, saved, names)
     named = (saved.record or {}).get("rows") or {}
     slots = {name: _slice(network, name, first) for name, first in named.items()}
@@ -205,8 +210,8 @@ def _owners(keys: Iterable[str]) -> set[str]:
     return paths
 
 
-def _only_ours(entries: Mapping[str, Entry]) -> bool:
-    return not any(ending in entries for ending in LOW_RANK)
+def _only_ours(layer: AdaptedLayer) -> bool:
+    return not all(ending.startswith(".lora_") for ending in layer.file_entries())
 
 
 def _refuse_merged(network: nn.Module, action: str) -> None:
