@@ -285,15 +285,19 @@ def _ungrouped(entry: Entry, groups: int) -> Entry:
         wide[own, :, own] = grouped.view(groups, rank // groups, columns, *kernel)
         return wide.view(shape)
 
-    def assign(read: Tensor) -> None:
+    def inside(read: Tensor) -> Tensor:
         wide = read.view(groups, rank // groups, groups, columns, *kernel)
-        inside = wide[own, :, own].reshape(entry.shape)
-        if inside.count_nonzero() != read.count_nonzero():
+        return wide[own, :, own].reshape(entry.shape)
+
+    def check(read: Tensor) -> None:
+        if inside(read).count_nonzero() != read.count_nonzero():
             raise ValueError(
                 f"lora_A {shape} of a convolution with {groups} groups mixes channels of different groups, "
                 f"as PEFT trains it; here every group keeps to itself, and only such an A can be merged"
             )
-        assert entry.assign is not None
-        entry.assign(inside)
 
-    return Entry(shape, value, assign)
+    def assign(read: Tensor) -> None:
+        assert entry.assign is not None
+        entry.assign(inside(read))
+
+    return Entry(shape, value, assign, check)

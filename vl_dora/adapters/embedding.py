@@ -162,7 +162,12 @@ class DoRAEmbedding(DirectedLayer, LoRAEmbedding):
         return (plain * gain + self.update(ids, gain)).to(plain.dtype)
 
     def shifted_squares(self) -> Tensor:
-        return adapted_row_squares(self.matrix(), self.base_squares(), self.lora_a, self.lora_b, self.scale)
+        a, padding = self.lora_a, self.base.padding_idx
+        if padding is not None and a.requires_grad and torch.is_grad_enabled():
+            # The padding word is not to learn, neither through the norm.
+            words = torch.arange(a.shape[1], device=a.device)
+            a = torch.where(words == padding, a.detach(), a)
+        return adapted_row_squares(self.matrix(), self.base_squares(), a, self.lora_b, self.scale)
 
     @torch.no_grad()
     def merged_weight(self) -> Tensor:

@@ -17,11 +17,13 @@ class Entry:
         shape: of the tensor in the file.
         value: makes the tensor to write.
         assign: takes a read tensor of that shape; None for a filler that only PEFT reads.
+        check: raises a ValueError for a tensor of that shape that has no place here; None: all have.
     """
 
     shape: tuple[int, ...]
     value: Callable[[], Tensor]
     assign: Callable[[Tensor], object] | None
+    check: Callable[[Tensor], object] | None = None
 
     @classmethod
     def of(cls, tensor: Tensor) -> Entry:
