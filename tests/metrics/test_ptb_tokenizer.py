@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
 from vl_dora.metrics.ptb_tokenizer import tokenize
@@ -25,6 +28,16 @@ def test_agrees_with_the_official_tokenizer_on_every_caption_of_the_kit(kit):
     assert tokenize(references) == [text for texts in expected["references"].values() for text in texts]
     predictions = list(given["predictions"].values())
     assert tokenize(predictions) == [texts[0] for texts in expected["predictions"].values()]
+
+
+def test_agrees_with_the_official_tokenizer_on_awkward_strings_read_as_one_file():
+    # What the tokenizer in pycocoevalcap 1.2 (Java) made of these lines, punctuation tokens dropped.
+    path = Path(__file__).with_name("ptb_official.json")
+    cases = json.loads(path.read_text(encoding="utf-8"))
+    assert len(cases) > 500
+    found = tokenize([text for text, _ in cases])
+    wrong = [(*case, text) for case, text in zip(cases, found, strict=True) if text != case[1]]
+    assert wrong == []
 
 
 @pytest.mark.parametrize(
