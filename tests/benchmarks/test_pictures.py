@@ -41,6 +41,13 @@ def test_vqa_official_figures_whatever_the_order_of_the_file(write, kit):
     assert VQA(vl_t5_accuracy)(predictions, references).scores["accuracy"] < scored.scores["accuracy"]
 
 
+def test_vizwiz_names_its_rows_after_the_picture(write):
+    humans = [{"answer": "red", "answer_confidence": "yes"}] * 10
+    references = write("val.json", [{"image": "a.jpg", "answer_type": "other", "answers": humans}])
+    scored = VQA()(write("p.json", [{"image": "a.jpg", "answer": "red"}]), references)
+    assert scored.scores == {"accuracy": 100.0} and scored.by_type["answer_type"] == {"other": 100.0}
+
+
 def test_cornell_official_figures_of_pictures_and_of_statements(write, kit):
     sample = kit("nlvr1_dev")
     given, expected = sample["inputs"], sample["expected"]

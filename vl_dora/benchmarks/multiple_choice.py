@@ -1,10 +1,11 @@
 """Multiple-choice video questions: TVQA and How2QA as VALUE asks for them, and NExT-QA.
 
-TVQA, How2QA: predictions {"122039": 2, ...}, or rows {"qid": 122039, "answer_idx": 2}; references, a line {"qid":
-122039, "answer_idx": 2, "vid_name":
-"...", "show_name": "Friends", ...} NExT-QA: predictions {"4010069381_6": {"prediction": 3, "answer": 3},
-...} or {"4010069381_6": 3, ...}; references val.csv with the columns video, question, answer, qid, type, a0
-to a4
+TVQA, How2QA
+    predictions  {"122039": 2, ...}, or rows {"qid": 122039, "answer_idx": 2}
+    references   a line {"qid": 122039, "answer_idx": 2, "vid_name": "...", "show_name": "Friends", ...}
+NExT-QA
+    predictions  {"4010069381_6": {"prediction": 3, "answer": 3}, ...} or {"4010069381_6": 3, ...}
+    references   val.csv with the columns video, question, answer, qid, type, a0 to a4
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """NLVR2: a csv of predictions against the official json lines.
 
-Predictions: dev-0-1-0,True (identifier, True or False; no header) References: dev.json, one {"identifier":
-"dev-0-1-0", "sentence": "...", "label": "True", ...} a line. The files data/balanced/balanced_dev.json and
-data/unbalanced/unbalanced_dev.json of the repository name the subsets.
+Predictions: dev-0-1-0,True (identifier, True or False; no header)
+References: dev.json, one {"identifier": "dev-0-1-0", "sentence": "...", "label": "True", ...} a line. The
+files data/balanced/balanced_dev.json and data/unbalanced/unbalanced_dev.json of the repository name the
+subsets.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Cornell NLVR: a csv of predictions against the official json lines.
 
-Predictions: either a row a picture, dev-3125-1-0.png,true, or a row a statement, 3125-1,true (the structured
-task) References: dev.json, one {"identifier": "3125-1", "label": "true", "sentence": "...", ...} a line
+Predictions: a row a picture, dev-3125-1-0.png,true, or a row a statement, 3125-1,true (the structured task)
+References: dev.json, one {"identifier": "3125-1", "label": "true", "sentence": "...", ...} a line
 """
 
 from __future__ import annotations

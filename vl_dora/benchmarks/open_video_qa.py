@@ -1,9 +1,10 @@
 """Open video questions: ActivityNet-QA, MSVD-QA and MSRVTT-QA in their own files.
 
-Predictions: {"v_abc_0": "yes", ...}, or [{"question_id": "v_abc_0", "answer": "yes"}, ...] ("id" for MSVD,
-MSRVTT) ActivityNet-QA: references test_a.json, [{"question_id": "v_abc_0", "answer": "yes", "type": 3}, ...]
-MSVD-QA, MSRVTT-QA: references test_qa.json, [{"id": 0, "question": "what is ...?", "answer": "fry",
-"video_id": 1}]
+Predictions: {"v_abc_0": "yes", ...}, or [{"question_id": "v_abc_0", "answer": "yes"}, ...] ("id" for MSVD-QA
+and MSRVTT-QA)
+References
+    ActivityNet-QA      test_a.json, [{"question_id": "v_abc_0", "answer": "yes", "type": 3}, ...]
+    MSVD-QA, MSRVTT-QA  test_qa.json, [{"id": 0, "question": "what ...?", "answer": "fry", "video_id": 1}]
 """
 
 from __future__ import annotations

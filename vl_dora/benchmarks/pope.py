@@ -2,10 +2,10 @@
 
 References: coco_pope_random.json, JSON lines {"question_id": 1, "image": "COCO_val2014_000000310196.jpg",
 "text": "Is there a snowboard in the image?", "label": "yes"}; or a folder that holds coco_pope_CATEGORY.json
-for several categories, which all count from 1. Predictions: JSON lines {"question_id": 1, "text": "Yes."}
-(LLaVA) or "answer" for "text" (POPE); with a folder of references a row also has "category", or
-questions=<file> tells picture, question and category of each id, as LLaVA's llava_pope_test.jsonl does,
-whose ids are not those of the label files.
+for several categories, which all count from 1.
+Predictions: JSON lines {"question_id": 1, "text": "Yes."} (LLaVA) or "answer" for "text" (POPE); with a
+folder of references a row also has "category", or questions=<file> tells picture, question and category of
+each id, as LLaVA's llava_pope_test.jsonl does, whose ids are not those of the label files.
 """
 
 from __future__ import annotations

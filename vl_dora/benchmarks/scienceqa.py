@@ -2,8 +2,8 @@
 
 Predictions: JSON lines {"question_id": "4", "prompt": "<image>\\n...", "text": "The answer is B."}
 References: problems.json, {"4": {"choices": ["ocean water", ...], "answer": 1, "hint": "", "image":
-"image.png", "grade": "grade2", "subject": "natural science", "topic": "earth-science", ...}} Splits:
-pid_splits.json, {"test": ["4", ...], "val": [...], ...}
+"image.png", "grade": "grade2", "subject": "natural science", "topic": "earth-science", ...}}
+Splits: pid_splits.json, {"test": ["4", ...], "val": [...], ...}
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """TextVQA: LLaVA's answers or EvalAI's, against TextVQA_0.5.1_val.json.
 
-Predictions, either [{"question_id": 34602, "answer": "dakota"}, ...], or LLaVA's JSON lines {"question_id":
+Predictions: either [{"question_id": 34602, "answer": "dakota"}, ...], or LLaVA's JSON lines {"question_id":
 "003a8ae2ef43b901", "prompt": "what is the brand?\\nReference OCR token: ...", "text": "dakota"}, where
 question_id is the picture: these are joined by picture and the question, lower-cased, that is cut out of the
-prompt. References: {"data": [{"question_id": 34602, "image_id": "003a8ae2ef43b901", "question": "what is the
+prompt.
+References: {"data": [{"question_id": 34602, "image_id": "003a8ae2ef43b901", "question": "what is the
 brand?", "answers": [ten texts]}, ...]}
 """
 

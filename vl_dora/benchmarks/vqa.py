@@ -1,8 +1,13 @@
-"""VQAv2, and VizWiz in its layout: results and annotations as the official evaluator reads them.
+"""VQAv2 and VizWiz: results and annotations as their evaluators read them.
 
-Predictions: [{"question_id": 1, "answer": "red"}, ...]
-References: v2_mscoco_val2014_annotations.json, {"annotations": [{"question_id": 1, "image_id": 2,
-"question_type": "what color", "answer_type": "other", "answers": [{"answer": "red", "answer_id": 1}, ...]}]}
+VQAv2
+    predictions  [{"question_id": 1, "answer": "red"}, ...]
+    references   v2_mscoco_val2014_annotations.json, {"annotations": [{"question_id": 1, "image_id": 2,
+                 "question_type": "what color", "answer_type": "other", "answers": [{"answer": "red",
+                 "answer_id": 1}, ...]}]}
+VizWiz
+    predictions  [{"image": "VizWiz_val_00000000.jpg", "answer": "red"}, ...]
+    references   val.json, [{"image": "VizWiz_val_00000000.jpg", "answer_type": "other", "answers": [...]}]
 """
 
 from __future__ import annotations
@@ -16,6 +21,7 @@ from vl_dora.benchmarks.files import answers_of, as_text, by_id, id_of, matched,
 from vl_dora.metrics import vqa_accuracy
 from vl_dora.metrics.statistic import Scored, means
 
+_IDS = ("question_id", "image")
 _TYPES = ("question_type", "answer_type")
 
 
@@ -31,10 +37,10 @@ class VQA:
 
     def __call__(self, predictions: Path, references: Path) -> Scored:
         """Scores a results file against an annotations file; ValueError names what is wrong in them."""
-        said = answers_of(predictions, ("question_id",), ("answer",))
+        said = answers_of(predictions, _IDS, ("answer",))
         rows = by_id(
             rows_of(references, "references"),
-            lambda row, where: id_of(row, ("question_id",), where),
+            lambda row, where: id_of(row, _IDS, where),
             f"references={references}",
         )
         texts = [
