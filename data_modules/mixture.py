@@ -196,7 +196,7 @@ class MixtureDataset(Dataset):
 
     Args:
         datasets: task -> its split.
-        folders: task -> its data folder, put before the paths of pictures, which lie in several folders.
+        folders: task -> its data folder, put before the paths of pictures and clips, which lie in several.
     """
 
     def __init__(self, datasets: Mapping[str, VisionLanguageDataset], folders: Mapping[str, Path]) -> None:
@@ -211,9 +211,11 @@ class MixtureDataset(Dataset):
     def _placed(self, name: str, sample: Sample | ValueError) -> Sample | ValueError:
         if isinstance(sample, ValueError):
             return sample
-        folder = self.folders[name]
-        images = tuple(replace(ref, path=str(folder / ref.path)) for ref in sample.example.images)
-        return replace(sample, example=replace(sample.example, images=images))
+        folder, example = self.folders[name], sample.example
+        images = tuple(replace(ref, path=str(folder / ref.path)) for ref in example.images)
+        clip = example.frames
+        frames = None if clip is None else replace(clip, path=str(folder / clip.path))
+        return replace(sample, example=replace(example, images=images, frames=frames))
 
 
 class MixtureCollate:

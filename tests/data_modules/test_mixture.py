@@ -9,7 +9,9 @@ from dataclasses import replace
 import pytest
 
 from data_modules import VisionLanguageDataModule
-from data_modules.mixture import MixtureDataModule
+from data_modules.collate import Sample
+from data_modules.mixture import MixtureDataModule, MixtureDataset
+from vl_dora.batch import ClipRef, Example
 from vl_dora.tasks.mixture import Mixture
 
 
@@ -83,6 +85,16 @@ def test_pictures_of_examples_are_where_their_part_has_them(mixture, tmp_path):
     path = batch.examples[1].images[0].path
     assert path == str(tmp_path / "one" / "val-1.png")
     assert data.folder == tmp_path
+
+
+def test_clips_of_examples_are_where_their_part_has_them(tmp_path):
+    class OneClip:
+        def __getitem__(self, key):
+            return Sample(Example("1", "", "", frames=ClipRef("clips/1.mp4", indices=(0, 9))), None)
+
+    name, (sample,) = MixtureDataset({"tvqa": OneClip()}, {"tvqa": tmp_path})["tvqa", 0, (0,)]
+    assert name == "tvqa"
+    assert sample.example.frames == ClipRef(str(tmp_path / "clips" / "1.mp4"), indices=(0, 9))
 
 
 def test_the_order_is_a_function_of_seed_and_epoch_and_workers_change_nothing(mixture):
