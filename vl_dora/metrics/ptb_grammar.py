@@ -1,8 +1,8 @@
 """The token classes of the Penn Treebank tokenizer that caption scores are defined with, as patterns.
 
 Source of the behaviour: `PTBTokenizer` of Stanford CoreNLP 3.4.1 with -preserveLines -lowerCase, as it
-answers when asked. Of the characters of the basic plane, 98 % are cut alike; the others are letters newer than
-2014 and signs and marks of scripts far from English captions.
+answers when asked. Of the characters of the basic plane, 98 % are cut alike; the others are letters newer
+than 2014 and signs and marks of scripts far from English captions.
 At each place the longest class wins, then the earliest. A class may ask for what follows it: the group `tail`
 counts when lengths are compared, and is read again afterwards.
 """
