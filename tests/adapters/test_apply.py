@@ -17,6 +17,7 @@ from vl_dora.adapters import (
     adapted_layers,
     apply_adapters,
     parameter_groups,
+    read_selection,
 )
 
 DORA = {"method": "dora", "layers": ["q_proj", "v_proj"], "rank": 2, "alpha": 4}
@@ -69,6 +70,25 @@ def test_options_reach_the_layers(network):
     assert (layer.dropout_mode, layer.norm_gradient) == ("reference", "full")
 
 
+def test_starts_scales_and_the_merged_forward_reach_the_layers(network):
+    rule = {**DORA, "rslora": True, "init": "gaussian", "merged_forward": "never"}
+    also = {"mlp": {"method": "lora", "layers": ["fc1"], "rank": 4, "rslora": True, "init": "pissa"}}
+    apply_adapters(network, {"language": {**rule, "also": also}})
+    layer, other = network.text["layers"][0].q_proj, network.text["layers"][1].fc1
+    assert (layer.scale, layer.init, layer.merged_forward) == (4 / 2**0.5, "gaussian", "never")
+    assert (other.scale, other.init) == (2.0, "pissa")
+
+
+def test_a_rule_comes_back_from_plain_types_as_it_was():
+    rule = Rule(
+        "dora", ("q_proj",), 2, 6.0, rslora=True, init="pissa", lr_ratio=4.0, merged_forward="never", lr=0.1
+    )
+    vera = Rule("vera", ("fc1",), 2, projection_seed=3, d_initial=0.2, dropout=0.1)
+    rules = {"language": Rule("frozen", also={"a": rule, "b": vera}, biases=True)}
+    plain = json.loads(json.dumps({name: rule.to_dict() for name, rule in rules.items()}))
+    assert read_selection(plain) == rules
+
+
 def test_alpha_left_out_gives_scale_one(network):
     apply_adapters(network, {"language": {"method": "lora", "layers": "q_proj", "rank": 4}})
     assert network.text["layers"][0].q_proj.scale == 1.0
@@ -117,11 +137,14 @@ REFUSED = [
     ({"language": "lroa"}, "'lroa' is unknown; allowed: frozen, full, lora, dora, magnitude"),
     (
         {"language": {**DORA, "layers": ["qproj"]}},
-        "'qproj' matches no nn.Linear in language; available: fc1, fc2",
+        "in language; available: embed, fc1, fc2",
     ),
     ({"language": {**DORA, "layers": ["roj"]}}, "'roj' matches no nn.Linear"),
     ({"language": {**DORA, "layers": ["projector.0"]}}, "reaches into the part projector: projector.0"),
-    ({"language": {**DORA, "layers": ["norm"]}}, "matches text.layers.0.norm, a LayerNorm, and no nn.Linear"),
+    (
+        {"language": {**DORA, "layers": ["norm"]}},
+        "matches text.layers.0.norm, a nn.LayerNorm, and no nn.Linear",
+    ),
     ({"language": {**DORA, "layers": []}}, "layers is empty"),
     ({"language": {**DORA, "layers": [3]}}, "must be a list of module names"),
     ({"langauge": DORA}, "no part 'langauge'; it has: vision, projector, language"),
@@ -152,6 +175,22 @@ REFUSED = [
     ),
     ({"language": {**DORA, "also": {"x": {**DORA, "biases": True}}}}, "adapter.language.also.x.biases"),
     ({"projector": {"method": "frozen", "layer_norms": True}}, "finds no nn.LayerNorm in projector"),
+    ({"language": {**DORA, "init": "olora"}}, "adapter.language.init='olora' is unknown; allowed: kaiming"),
+    ({"language": {**DORA, "rslora": "yes"}}, "adapter.language.rslora='yes' must be true or false"),
+    ({"language": {**DORA, "merged_forward": "yes"}}, "allowed: auto, always, never"),
+    (
+        {"language": {**DORA, "merged_forward": "always", "dropout": 0.1}},
+        "merged_forward='always' needs dropout 0, here 0.1",
+    ),
+    ({"language": {**DORA, "lr_ratio": 0}}, "adapter.language.lr_ratio=0 would keep B at its start"),
+    ({"language": {**DORA, "lr_ratio": "16"}}, "adapter.language.lr_ratio='16' must be a number"),
+    (
+        {"language": {"method": "magnitude", "layers": ["fc1"], "lr_ratio": 2}},
+        "lr_ratio=2 means nothing to method magnitude",
+    ),
+    ({"projector": {"method": "full", "lr_ratio": 2}}, "lr_ratio=2 means nothing to method full"),
+    ({"language": {**DORA, "projection_seed": 1}}, "projection_seed=1 means nothing to method dora"),
+    ({"language": {**DORA, "d_initial": 1}}, "d_initial=1 means nothing to method dora"),
     ("dora", "must be a mapping"),
     ({"language": ["dora"]}, "must be one of frozen"),
 ]
@@ -223,6 +262,8 @@ def test_the_audit_is_readable_and_plain_json(network):
         "learning_rate": 1e-3,
         "dtype": "float32",
         "share_percent": pytest.approx(100 * 160 / audit.total),
+        "lr_ratio": None,
+        "quantization": None,
     }
     lines = str(audit).splitlines()
     assert [line.split()[0] for line in lines[2:5]] == ["vision", "projector", "language"]

@@ -78,6 +78,10 @@ ROWS = {
     "LLaMA3, DoRA, r 32": ("LLaMA3-8B", rule("dora", 32), 57_409_536, 0.71, round),
     "Alpaca, LoRA": ("LLaMA-7B", rule("lora", 64, EVERY), 159_907_840, 2.31, math.floor),
     "Alpaca, DoRA": ("LLaMA-7B", rule("dora", 64, EVERY), 161_267_712, 2.33, math.floor),
+    "VeRA, r 1024": ("LLaMA-7B", rule("vera", 1024, EVERY), 1_589_248, 0.02, round),
+    "DVoRA, r 1024": ("LLaMA-7B", rule("dvora", 1024, EVERY), 2_949_120, 0.04, round),
+    "VeRA, r 256": ("LLaMA-7B", rule("vera", 256, EVERY), 1_417_216, 0.02, round),
+    "DVoRA, r 256": ("LLaMA-7B", rule("dvora", 256, EVERY), 2_777_088, 0.04, round),
 }
 
 
