@@ -1,7 +1,7 @@
 """Times an epoch of training with a tower on the fly against one on stored features, same pictures.
 
     python tools/benchmark_features.py
-    python tools/benchmark_features.py --pictures 64 --batch-size 16 --tower resnet101_clip.openai
+    python tools/benchmark_features.py --text tiny --tower vit_base_patch32_clip_224.openai
 
 Random weights, random JPEG files, one CPU thread. The two epochs are run in turns, so that a busy machine
 slows both; the ratio of each pair and its median are printed. Storing the features is timed on its own.
@@ -92,8 +92,8 @@ def main() -> None:
     )
     parser.add_argument("--tower", default="resnet101_clip.openai", help="a timm model; random weights")
     parser.add_argument("--text", default="base", choices=tuple(TEXTS), help="size of the language part")
-    parser.add_argument("--pictures", type=int, default=24, help="samples of an epoch, a picture each")
-    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--pictures", type=int, default=32, help="samples of an epoch, a picture each")
+    parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--pairs", type=int, default=3, help="how often both epochs are run")
     options = parser.parse_args()
     torch.set_num_threads(1)

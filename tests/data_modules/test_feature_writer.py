@@ -141,6 +141,7 @@ def test_nothing_to_write_and_a_folder_in_use_are_errors(tmp_path):
         writer(tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="kills a process")
 def test_a_killed_process_leaves_a_draft_that_goes_on(tmp_path):
     script = (

@@ -109,6 +109,7 @@ def test_any_timm_tower_serves_clips_too(tool, tmp_path):
     np.testing.assert_allclose(features, expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="kills a process")
 def test_a_killed_run_goes_on_and_ends_the_same(tool, tmp_path):
     draw = np.random.RandomState(0)
