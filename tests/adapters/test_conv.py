@@ -248,7 +248,7 @@ def test_a_selection_reaches_convolutions_by_name_only():
 def test_an_option_that_a_convolution_does_not_have_is_refused(option):
     network = nn.ModuleDict({"stem": nn.Conv2d(3, 8, 4)})
     rule = {"method": "dora", "layers": ["stem"], "rank": 2}
-    rule[option] = "nf4" if option == "quantization" else "auto"
+    rule[option] = "nf4" if option == "quantization" else "always"
     with pytest.raises(ValueError, match=rf"adapter\.network\.{option}=.*Conv2d"):
         apply_adapters(network, {"network": rule})
     assert type(network["stem"]) is nn.Conv2d and network["stem"].weight.requires_grad

@@ -167,6 +167,16 @@ def test_an_option_that_an_embedding_does_not_have_is_refused(option, value):
     assert type(network["words"]) is nn.Embedding
 
 
+def test_options_that_ask_for_nothing_may_stay():
+    network = nn.ModuleDict(
+        {"words": nn.Embedding(12, 8), "conv": nn.Conv1d(8, 4, 3), "head": nn.Linear(8, 4)}
+    )
+    neutral = {"dropout": 0.0, "dropout_mode": "branch", "merged_forward": "auto", "init": "kaiming"}
+    rule = {"method": "dora", "layers": ["words", "conv", "head"], "rank": 2, **neutral}
+    audit = apply_adapters(network, {"network": rule})
+    assert audit.rows[0].modules == 3
+
+
 def test_a_tied_table_is_refused(network):
     with pytest.raises(ValueError, match=r"text\.embed shares its weight with head\.weight"):
         apply_adapters(network, {"language": {"method": "dora", "layers": ["embed"], "rank": 2}})

@@ -35,6 +35,13 @@ QUANTIZED: dict[str, type[AdaptedLayer]] = {
     "dora": QuantizedDoRALinear,
     "magnitude": QuantizedMagnitudeLinear,
 }
+# Values that ask for nothing, which a rule may have although some of its layers lack the option.
+NEUTRAL: dict[str, tuple[Any, ...]] = {
+    "dropout": (0.0,),
+    "dropout_mode": ("branch", "reference"),  # equal without dropout
+    "merged_forward": ("auto", "never"),
+    "init": ("kaiming",),
+}
 # Options that shape what the layers of a rule share, and do not reach the single layer.
 SHARED = ("rank", "projection_seed")
 
@@ -85,7 +92,7 @@ def check_options(
         kind, held = QUANTIZED[method], f" held in {quantization}"
     known = {*signature(kind).parameters, *(SHARED if _projected(method) else ())}
     for name, value in options.items():
-        if name not in known:
+        if name not in known and value not in NEUTRAL.get(name, ()):
             raise ValueError(
                 f"{name}={value!r} means nothing to method {method} on a {type(module).__name__}{held}; "
                 f"leave it out, or give such layers a rule of their own under `also`"
@@ -118,7 +125,12 @@ def make_layers(
         rank, seed = options.pop("rank"), options.pop("projection_seed", 0)
         bases: list[Any] = list(modules.values())
         options["projections"] = SharedProjections.for_layers(bases, rank=rank, seed=seed)
-    return {path: layer_for(method, module)(module, **options) for path, module in modules.items()}
+    return {path: _made(layer_for(method, module), module, options) for path, module in modules.items()}
+
+
+def _made(kind: type[AdaptedLayer], module: nn.Module, options: Mapping[str, Any]) -> AdaptedLayer:
+    known = signature(kind).parameters
+    return kind(module, **{name: value for name, value in options.items() if name in known})
 
 
 def _projected(method: str) -> bool:

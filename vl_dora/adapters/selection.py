@@ -38,7 +38,8 @@ class Rule:
         merged_forward: auto (default), always or never: whether training holds dora's whole weight for
             one optimizer step (see `DoRALinear`).
         rslora: the scale is alpha / sqrt(rank) instead.
-        init: where A and B start: kaiming (default), gaussian or pissa.
+        init: where A and B start: kaiming (default; embeddings have A = 0 and a normal B), gaussian or
+            pissa.
         projection_seed: of the random matrices that the rule's vera or dvora layers share; default 0.
         d_initial: where vera's and dvora's vector d starts; default 0.1.
         lr_ratio: LoRA+ (arXiv:2402.12354): learning rate of B over that of everything else of the
