@@ -44,7 +44,7 @@ def test_groups_are_named_by_rule_method_rate_and_decay(network):
     assert names == [
         "language/dora/decay",
         "language/dora/no_decay",
-        "language/dora/lr_x16/decay",
+        "language/dora/decay/lr_x16",
     ]
 
 

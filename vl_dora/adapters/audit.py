@@ -13,7 +13,7 @@ class AuditRow:
     Args:
         part: vision, projector, language, or what the network calls it.
         rule: the part, and the name under `also` after a dot.
-        method: frozen, full, lora, dora, magnitude, biases or layer_norms.
+        method: frozen, full, lora, dora, magnitude, vera, dvora, biases or layer_norms.
         layers: the patterns that chose the modules; None: all of the part.
         modules: how many modules the rule trains or adapts.
         rank: r, or None.

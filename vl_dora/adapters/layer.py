@@ -68,7 +68,7 @@ class AdaptedLayer(nn.Module):
         Raises:
             ValueError: `rank` is not a whole number in 1..the rank that the weight itself can have.
         """
-        limit = min(base.weight.flatten(1).shape)  # type: ignore[union-attr, operator]
+        limit = min(base.weight.flatten(1).shape)  # type: ignore[operator]
         if isinstance(rank, bool) or not isinstance(rank, int) or not 1 <= rank <= limit:
             raise ValueError(f"rank={rank!r} must be a whole number in 1..{limit} for a {base}")
 

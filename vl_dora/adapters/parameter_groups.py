@@ -42,20 +42,20 @@ def parameter_groups(
         missing = [name for name in row.names if name not in parameters]
         if missing:
             raise ValueError(f"the audit names {missing[0]}, which this {type(network).__name__} lacks")
-        rate = row.learning_rate if row.own_learning_rate else lr
-        found: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+        rate = lr if not row.own_learning_rate or row.learning_rate is None else row.learning_rate
+        found: dict[tuple[float | None, bool], list[nn.Parameter]] = {}
         for name in row.names:
-            faster = row.lr_ratio is not None and id(parameters[name]) in second
+            ratio = row.lr_ratio if id(parameters[name]) in second else None
             decays = _decays(name, parameters[name], decay_norms_and_magnitudes)
-            found.setdefault((faster, decays), []).append(parameters[name])
-        for (faster, decays), chosen in sorted(found.items(), key=lambda item: (item[0][0], not item[0][1])):
-            factor = f"lr_x{row.lr_ratio:g}/" if faster else ""
+            found.setdefault((ratio, decays), []).append(parameters[name])
+        for ratio, decays in sorted(found, key=lambda key: (key[0] is not None, not key[1])):
+            words = [row.rule, row.method, "decay" if decays else "no_decay"]
             groups.append(
                 {
-                    "params": chosen,
-                    "lr": rate * row.lr_ratio if faster else rate,
+                    "params": found[ratio, decays],
+                    "lr": rate if ratio is None else rate * ratio,
                     "weight_decay": weight_decay if decays else 0.0,
-                    "name": f"{row.rule}/{row.method}/{factor}{'decay' if decays else 'no_decay'}",
+                    "name": "/".join(words if ratio is None else [*words, f"lr_x{ratio:g}"]),
                 }
             )
     return groups

@@ -67,9 +67,10 @@ class ProjectedLinear(AdaptedLinear):
             raise ValueError(f"{projections} is too small for {self.base}")
         self.projections, self.rank, self.d_initial = projections, projections.rank, d_initial
         self.dropout = nn.Dropout(dropout)
-        made = {"dtype": self.wide, "device": self.base.weight.device}
-        self.lambda_d = nn.Parameter(torch.full((projections.rank,), float(d_initial), **made))
-        self.lambda_b = nn.Parameter(torch.zeros(self.out_features, **made))
+        dtype, device = self.wide, self.base.weight.device
+        start = torch.full((projections.rank,), float(d_initial), dtype=dtype, device=device)
+        self.lambda_d = nn.Parameter(start)
+        self.lambda_b = nn.Parameter(torch.zeros(self.out_features, dtype=dtype, device=device))
         self.train(self.base.training)
 
     def scaled(self) -> Scaled:
