@@ -258,3 +258,16 @@ def test_batches_of_a_task_in_a_mixture_are_generated_by_its_own_settings(tmp_pa
     )
     trainer.test(module, DataLoader([batches()[0], captions[1]], batch_size=None), verbose=False)
     assert module.network.asked == [(1, 8), (5, 8)]
+
+
+def test_processes_do_not_send_each_other_what_all_of_them_draw(tmp_path):
+    module = tuning({"language": {"method": "dvora", "layers": ["head"], "rank": 2}})
+    torch.distributed.init_process_group("gloo", f"file://{tmp_path / 'meeting'}", rank=0, world_size=1)
+    try:
+        parallel = nn.parallel.DistributedDataParallel(module)
+    finally:
+        torch.distributed.destroy_process_group()
+    sent = {id(buffer) for buffer in parallel.modules_buffers}
+    pair = module.network.head.projections
+    assert id(module.network.tower.running_mean) in sent
+    assert not sent & {id(pair.a), id(pair.b)}

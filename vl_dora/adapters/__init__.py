@@ -17,6 +17,7 @@ from vl_dora.adapters.merging import merge, merged, unmerge
 from vl_dora.adapters.movement import MovementCheck
 from vl_dora.adapters.parameter_groups import parameter_groups
 from vl_dora.adapters.plain_state import plain_state
+from vl_dora.adapters.projections import shared_matrices
 from vl_dora.adapters.selection import METHODS, Rule, read_selection
 from vl_dora.adapters.state import load_trainable_state, trainable_state
 from vl_dora.adapters.vera import VeRALinear
@@ -48,6 +49,7 @@ __all__ = [
     "plain_state",
     "read_selection",
     "save_adapter",
+    "shared_matrices",
     "trainable_state",
     "unmerge",
 ]

@@ -122,3 +122,9 @@ class SharedProjections(nn.Module):
 
     def extra_repr(self) -> str:
         return f"rank={self.rank}, a={tuple(self.a.shape)}, b={tuple(self.b.shape)}, seed={self.seed}"
+
+
+def shared_matrices(network: nn.Module) -> list[str]:
+    """Names of all such buffers of a network: what processes need not send to each other, having the same."""
+    found = ((path, m) for path, m in network.named_modules() if isinstance(m, SharedProjections))
+    return [f"{path}.{name}" for path, module in found for name in module._buffers]

@@ -17,6 +17,7 @@ from vl_dora.adapters import (
     load_trainable_state,
     merge,
     parameter_groups,
+    shared_matrices,
     trainable_state,
     unmerge,
 )
@@ -80,6 +81,12 @@ class AdapterTuning(lightning.LightningModule):
         super().__init__()
         self.audit = apply_adapters(network, selection, default_lr=optimizer.lr)  # type: ignore[arg-type]
         self.network = network
+        # DDP would send these before every forward, hundreds of megabytes for large networks; each process
+        # draws the same. This is the name under which torch looks for what to leave alone.
+        self._ddp_params_and_buffers_to_ignore = [
+            f"network.{name}"
+            for name in shared_matrices(network)  # type: ignore[arg-type]
+        ]
         self.task = task
         self.tokenizer = tokenizer
         self.optimizer_settings = optimizer
