@@ -176,6 +176,15 @@ def test_merged_computes_the_same_map_and_leaves_the_bits(method, bits):
     assert torch.equal(layer(x), expected)
 
 
+def test_the_merged_copy_has_the_dtype_of_the_weight_before(method, bits):
+    layer = shaken(adapted(method, bits, torch.bfloat16)).eval()
+    expected = layer.merged_weight()
+    layer.merge()
+    assert expected.dtype == torch.float32
+    assert torch.equal(layer._plain, expected.bfloat16())
+    assert layer(torch.randn(3, 32)).dtype == torch.float32
+
+
 def selection(method: str, bits: str) -> dict:
     word, options = METHODS[method]
     rule = {"method": word, "layers": ["fc1", "fc2"], **options}

@@ -141,7 +141,7 @@ class LoRAConv(LowRankLayer, AdaptedConv):
 
     def update(self, x: Tensor, gain: Tensor | None) -> Tensor:
         """c * s * conv_1(conv(x, A), B); c = 1 where `gain` is None."""
-        low = self.base._conv_forward(x, self.lora_a.to(x.dtype), None)  # type: ignore[operator]
+        low = self.base._conv_forward(x, self.lora_a.to(x.dtype), None)
         up = self.scale * self.lora_b
         up = up if gain is None else gain.view(-1, *[1] * (up.ndim - 1)) * up
         return _POINTWISE[up.ndim - 2](low, up.to(low.dtype), groups=self.base.groups)
@@ -213,7 +213,7 @@ class DoRAConv(DirectedLayer, LoRAConv):
             return self._merged_forward(x)
         plain, gain, seen = self.base(x), self.current_gain(), self.dropout(x)
         if self.dropout_mode == "reference" and self.training and self.dropout.p > 0:
-            base = self.base._conv_forward(seen, self.base.weight, None)  # type: ignore[operator]
+            base = self.base._conv_forward(seen, self.base.weight, None)
             scaled = plain + (self.of_channels(gain) - 1) * base
         else:
             scaled = self.rescale(plain, gain)

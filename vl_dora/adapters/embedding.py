@@ -162,7 +162,8 @@ class DoRAEmbedding(DirectedLayer, LoRAEmbedding):
         return (plain * gain + self.update(ids, gain)).to(plain.dtype)
 
     def shifted_squares(self) -> Tensor:
-        a, padding = self.lora_a, self.base.padding_idx
+        padding = self.base.padding_idx
+        a: Tensor = self.lora_a
         if padding is not None and a.requires_grad and torch.is_grad_enabled():
             # The padding word is not to learn, neither through the norm.
             words = torch.arange(a.shape[1], device=a.device)

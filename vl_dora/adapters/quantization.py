@@ -50,13 +50,13 @@ def check_available(where: str) -> None:
         )
 
 
-def quantized(linear: nn.Linear, quantization: str) -> nn.Linear:
+def quantized(linear: Any, quantization: str) -> nn.Linear:
     """The layer with its weight in 4 or 8 bits, its bias the very same parameter; `linear` stays as it is.
 
     On the meta device there is nothing to round, and `linear` itself comes back.
 
     Args:
-        linear: its weight in float32, float16 or bfloat16.
+        linear: an nn.Linear, its weight in float32, float16 or bfloat16.
         quantization: nf4 or int8.
 
     Raises:
@@ -88,6 +88,7 @@ def quantized(linear: nn.Linear, quantization: str) -> nn.Linear:
         held = library.nn.Int8Params(weight.detach().clone(), requires_grad=False, has_fp16_weights=False)
     layer.weight = held.to(weight.device)
     layer.bias = linear.bias
+    layer.plain_dtype = weight.dtype
     return layer.train(linear.training)
 
 
@@ -113,18 +114,25 @@ def dequantized(base: Any) -> Tensor:
     return library.functional.dequantize_4bit(weight.data, state)
 
 
+def plain_dtype(base: Any) -> torch.dtype:
+    """The dtype of the weight before it was quantized; float16 where that is not known of 8 bits."""
+    if quantization_of(base) != "int8":
+        return base.weight.quant_state.dtype
+    return getattr(base, "plain_dtype", torch.float16)
+
+
 def int8_parts(base: Any) -> tuple[Tensor, Tensor]:
     """The whole numbers (o, i) of an 8-bit layer and the largest size in every row (o,).
 
     Raises:
         ValueError: the weight is not quantized yet.
     """
-    state = base.state
-    rows = base.weight.data if state.CB is None else state.CB
-    scales = state.SCB if state.SCB is not None else base.weight.SCB
+    rows = base.weight.data
+    scales = base.weight.SCB if base.state.SCB is None else base.state.SCB
     if rows.dtype != torch.int8 or scales is None:
         raise ValueError(f"{base} is not quantized yet; move it to its device first")
-    return rows, scales
+    # Of an 8-bit layer that moves inside of a network only the rows move along.
+    return rows, scales.to(rows.device)
 
 
 def base_product(base: Any, x: Tensor, bias: Tensor | None) -> Tensor:

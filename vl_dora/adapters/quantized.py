@@ -22,7 +22,7 @@ from vl_dora.adapters.layer import AdaptedLinear
 from vl_dora.adapters.lora import LoRALinear
 from vl_dora.adapters.magnitude import MagnitudeLinear
 from vl_dora.adapters.products import Factors, Forward, Settings, Wanted, adapted, backward, explained
-from vl_dora.adapters.quantization import base_product, dequantized, quantization_of
+from vl_dora.adapters.quantization import base_product, dequantized, plain_dtype, quantization_of
 from vl_dora.adapters.row_norm import without_autocast
 
 
@@ -42,7 +42,8 @@ class QuantizedLinear(AdaptedLinear):
         Raises:
             ValueError: `rank` is not a whole number in 1..min(i, o).
         """
-        limit = min(base.in_features, base.out_features)  # type: ignore[call-overload]
+        assert isinstance(base, nn.Linear)  # bitsandbytes' are
+        limit = min(base.in_features, base.out_features)
         if isinstance(rank, bool) or not isinstance(rank, int) or not 1 <= rank <= limit:
             raise ValueError(f"rank={rank!r} must be a whole number in 1..{limit} for a {base}")
 
@@ -61,13 +62,15 @@ class QuantizedLinear(AdaptedLinear):
 
     @torch.no_grad()
     def merge(self) -> None:
-        """Folds the adapter into a plain copy of the weight, in float32, which costs its full size.
+        """Folds the adapter into a plain copy of the weight, which costs its full size.
 
-        To round the result to 4 or 8 bits again would lose most of what was learned.
+        The sum is taken in float32, the copy is of the dtype that the weight had before. To round it to
+        4 or 8 bits again would lose most of what was learned.
         """
         if self.merged:
             raise ValueError(f"this {type(self).__name__} is already merged; unmerge it first")
-        self.register_buffer("_plain", self.merged_weight(), persistent=False)
+        folded = self.merged_weight().to(plain_dtype(self.base))
+        self.register_buffer("_plain", folded, persistent=False)
 
     @torch.no_grad()
     def unmerge(self) -> None:
