@@ -25,6 +25,8 @@ def convert(config: DictConfig) -> Any:
     from vl_dora.whole_folder import whole_folder
 
     source, out = (Path(str(config[key])).expanduser().absolute() for key in ("from", "out"))
+    if not source.exists():  # before a network is made
+        raise FileNotFoundError(f"from={source} does not exist; give an adapter file or directory")
     lightning.seed_everything(config.seed, verbose=False)
     with whole_folder(out) as draft:
         network = made(config.model.network).eval()
