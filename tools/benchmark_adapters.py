@@ -197,6 +197,7 @@ def model(
     batch, rank = sizes
     generator = torch.Generator().manual_seed(4)
     ids = torch.randint(4, 5000, (batch, 56), generator=generator).to(device)
+    targets = ids[:, :20].contiguous()
     runs: dict[str, Callable[[], object]] = {}
     for title, network, own in bart(layers, rank, device, torch.float32):
         for kind in ("new norm", "kept norm") if own else ("",):
@@ -205,7 +206,7 @@ def model(
                 for layer in own:
                     layer.refresh()
                 network.zero_grad()
-                network(input_ids=ids, labels=ids[:, :20]).loss.backward()
+                network(input_ids=ids, labels=targets).loss.backward()
 
             runs[", ".join(filter(None, (title, kind)))] = run
     rows: dict[str, Any] = {
@@ -319,7 +320,7 @@ def main() -> None:
     print(json.dumps(facts["machine"]))
     for name in chosen:
         if name in MODELS:
-            sizes = (1, 4) if options.quick else (4, 128)
+            sizes = (2, 4) if options.quick else (4, 128)
             result = model(name, 1 if options.quick else MODELS[name], device, options.runs, sizes)
         elif name == "decode":
             result = decoding(device, options.runs, *((32, 4) if options.quick else (4096, 128)))

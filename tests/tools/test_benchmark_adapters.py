@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("peft", reason="PEFT is one of the contenders")
 REPOSITORY = Path(__file__).parents[2]
-LOADS = ["square_64", "small_1792", "dropout_512", "checkpoint_256", "bf16_4096_1024", "decode"]
+LOADS = ["square_64", "small_1792", "dropout_512", "checkpoint_256", "bf16_4096_1024", "decode", "bart_2+2"]
 
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:
