@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from vl_dora.adapters import apply_adapters
+from vl_dora.adapters import MovementCheck, apply_adapters, merged, parameter_groups, plain_state
 from vl_dora.adapters.embedding import DoRAEmbedding, LoRAEmbedding, MagnitudeEmbedding
 
 S = 6.0 / 3
@@ -175,6 +175,37 @@ def test_options_that_ask_for_nothing_may_stay():
     rule = {"method": "dora", "layers": ["words", "conv", "head"], "rank": 2, **neutral}
     audit = apply_adapters(network, {"network": rule})
     assert audit.rows[0].modules == 3
+
+
+def test_a_network_of_all_kinds_goes_all_the_way():
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.words, self.conv, self.head = nn.Embedding(12, 8), nn.Conv1d(8, 4, 3), nn.Linear(4, 2)
+
+        def forward(self, ids: Tensor) -> Tensor:
+            return self.head(torch.tanh(self.conv(self.words(ids).transpose(1, 2))).transpose(1, 2))
+
+    torch.manual_seed(0)
+    network, plain = Net().eval(), Net()
+    also = {
+        "m": {"method": "magnitude", "layers": ["head"]},
+        "l": {"method": "lora", "layers": ["conv"], "rank": 2},
+    }
+    rule = {"method": "dora", "layers": ["words"], "rank": 2, "also": also}
+    audit = apply_adapters(network, {"network": rule})
+    check = MovementCheck(network)
+    optimizer = torch.optim.AdamW(parameter_groups(network, audit, lr=1e-2, weight_decay=0.1))
+    for _ in range(2):
+        optimizer.zero_grad()
+        network(IDS).pow(2).mean().backward()
+        optimizer.step()
+    check.check()
+    expected = network(IDS)
+    with merged(network):
+        torch.testing.assert_close(network(IDS), expected, atol=1e-5, rtol=1e-4)
+    plain.load_state_dict(plain_state(network))
+    torch.testing.assert_close(plain(IDS), expected, atol=1e-5, rtol=1e-4)
 
 
 def test_a_tied_table_is_refused(network):

@@ -327,3 +327,27 @@ def test_outputs_and_gradients_are_those_of_peft(bits, dora):
     (expected * weights).sum().backward()
     for part, parameter in own.items():
         assert relative(parameter.grad, match[part].grad.double()) < 1e-5, part
+
+
+@pytest.mark.parametrize("dora", [False, True])
+def test_directories_go_to_peft_and_come_back(bits, dora, tmp_path):
+    peft = pytest.importorskip("peft")
+    torch.manual_seed(0)
+    base = quantized(nn.Linear(64, 48), bits)
+
+    def network() -> nn.Module:
+        made = nn.Sequential(copy.deepcopy(base))
+        setattr(made, "is_loaded_in_4bit" if bits == "nf4" else "is_loaded_in_8bit", True)
+        return made.eval()
+
+    x, ours = torch.randn(5, 64), network()
+    method = "dora" if dora else "lora"
+    apply_adapters(ours, {"network": {"method": method, "layers": ["0"], "rank": 4, "alpha": 8}})
+    shaken(ours)
+    save_adapter(ours, tmp_path / "ours")
+    theirs = peft.PeftModel.from_pretrained(network(), tmp_path / "ours").eval()
+    torch.testing.assert_close(theirs(x), ours(x), atol=1e-5, rtol=1e-4)
+    theirs.save_pretrained(tmp_path / "theirs")
+    back = network()
+    load_adapter(back, tmp_path / "theirs")
+    assert torch.equal(back.eval()(x), ours(x))

@@ -144,3 +144,17 @@ def test_a_geometry_that_peft_leaves_out_stands_in_the_record(options, words, tm
     apply_adapters(ours, selection("lora"))
     save_adapter(moved(ours), tmp_path)
     assert json.loads((tmp_path / "vl_dora.json").read_text())["not_read_by_peft"] == [words]
+
+
+@pytest.mark.parametrize("dora", [False, True])
+def test_a_dropout_that_peft_does_not_use_beside_tables_is_left_out(dora, tmp_path):
+    torch.manual_seed(0)
+    base = nn.Sequential(nn.Embedding(20, 6), nn.Linear(6, 5))
+    config = peft.LoraConfig(r=2, use_dora=dora, lora_dropout=0.5, target_modules=["0", "1"])
+    theirs = moved(peft.get_peft_model(copy.deepcopy(base), config)).eval()
+    theirs.save_pretrained(tmp_path, save_embedding_layers=False)
+    ours = copy.deepcopy(base).eval()
+    load_adapter(ours, tmp_path)
+    ids = torch.tensor([[3, 0, 7]])
+    torch.testing.assert_close(ours(ids), theirs(ids), **CLOSE)
+    assert adapted_layers(ours)["1"].dropout.p == 0.5

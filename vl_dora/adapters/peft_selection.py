@@ -63,12 +63,18 @@ def read_selection_of(
     selection = {}
     for part in split_parts(network, normal_parts(network, None)).values():
         inside = [path for path in ends if path in part.modules]
-        groups: dict[tuple[int, float], list[str]] = {}
+        groups: dict[str, dict[str, Any]] = {}
         for path in inside:
-            groups.setdefault(rank_and_alpha(config, names[path]), []).append(path)
-        rules = [_rule(part, paths, method, rank, alpha, config) for (rank, alpha), paths in groups.items()]
-        rule = rules[0] if rules else {"method": "frozen"}
-        also = {f"rank_{r['rank']}_alpha_{r['alpha']:g}".replace(".", "_"): r for r in rules[1:]}
+            rank, alpha = rank_and_alpha(config, names[path])
+            # PEFT has a dropout beside embeddings too, and does not use it there.
+            table = isinstance(modules[path], nn.Embedding)
+            told = {**config, "lora_dropout": None} if table else config
+            name = f"{'tables_' if table else ''}rank_{rank}_alpha_{alpha:g}".replace(".", "_")
+            groups.setdefault(name, {"paths": [], "rank": rank, "alpha": alpha, "config": told})
+            groups[name]["paths"].append(path)
+        rules = {name: _rule(part, method=method, **group) for name, group in groups.items()}
+        rule = next(iter(rules.values()), {"method": "frozen"})
+        also = dict(list(rules.items())[1:])
         full = [path for path in whole if path in part.modules]
         if full:
             patterns = exact_patterns(part, full, nn.Module)
