@@ -52,6 +52,7 @@ FAULTS = [
     ("swapped", Path, "write_text", 1),
     ("swapped", saved.os, "link", 0),
     ("swapped", saved.shutil, "copymode", 0),
+    ("swapped", saved.shutil, "copymode", 2),
     ("swapped", saved, "exchange", 0),
     *(("file by file", saved.os, "link", count) for count in range(1, 5)),
     *(("file by file", saved.os, "replace", count) for count in range(4)),
@@ -94,6 +95,11 @@ def test_both_ways_give_the_same_directory(way, earlier, network, fresh, data, m
     assert torch.equal(other(*data), network(*data))
     assert (earlier / "notes.txt").read_text() == "mine"
     assert list(earlier.parent.iterdir()) == [earlier]
+
+
+def test_whoever_may_read_the_config_may_read_the_weights(earlier):
+    modes = {file.stat().st_mode for file in earlier.iterdir() if file.name != "notes.txt"}
+    assert modes == {(earlier / "adapter_config.json").stat().st_mode}
 
 
 def test_a_folder_inside_of_it_stays(earlier, network):

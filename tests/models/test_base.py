@@ -57,6 +57,12 @@ def test_base_loads_as_it_was_saved(tokenizer, tmp_path):
     assert load_tokenizer(str(tmp_path / "base")).get_vocab() == tokenizer.get_vocab()
 
 
+def test_whoever_may_read_a_bases_facts_may_read_its_weights(tokenizer, tmp_path):
+    save_base(small(tokenizer), tokenizer, tmp_path / "base", {})
+    modes = [(tmp_path / "base" / name).stat().st_mode for name in ("network.json", "model.safetensors")]
+    assert modes[0] == modes[1]
+
+
 def test_network_without_a_tower_leaves_the_towers_weights_out(tokenizer, tmp_path):
     first, second = small(tokenizer, TinyTower()), small(tokenizer)
     save_base(first, tokenizer, tmp_path / "base", {})

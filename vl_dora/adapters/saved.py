@@ -50,6 +50,9 @@ class Saved:
                 save_file(dict(self.rows), draft / ROWS, metadata={"format": "pt"})
             for name, value in ((CONFIG, self.config), (RECORD, self.record)):
                 (draft / name).write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+            for tensors in draft.glob("*.safetensors"):
+                # safetensors makes files that only their owner can read.
+                shutil.copymode(draft / CONFIG, tensors)
             if not target.exists():
                 os.rename(draft, target)
             elif not _swap(draft, target):

@@ -90,6 +90,8 @@ def save_base(network: nn.Module, tokenizer: Any, directory: Path, facts: Mappin
         tokenizer.save_pretrained(new)
         save_file({k: v.contiguous() for k, v in _weights(network).items()}, new / WEIGHTS_FILE)
         (new / NETWORK_FILE).write_text(json.dumps(dict(facts), indent=2) + "\n")
+        # safetensors makes files that only their owner can read.
+        shutil.copymode(new / NETWORK_FILE, new / WEIGHTS_FILE)
         if directory.exists():
             shutil.move(directory, Path(folder) / "old")
         os.replace(new, directory)
