@@ -24,7 +24,7 @@ It knows its drawn world and nothing else; it is a base to adapt on a laptop, no
 {step} steps, {minutes:.0f} minutes in all on one CPU thread. Stage 1 trained the tower to tell what every
 grid cell holds (held-out: {tower});
 stage 2 trained the rest on captions and questions of the world `{world}` with the tower frozen.
-Fine-tuning asks questions that stage 2 never asked.{note}
+{fine_tuning}{note}
 
 ## Scores on held-out scenes of its own pretraining world
 
@@ -68,6 +68,7 @@ def write_card(directory: Path) -> None:
             f"{name.replace('_', ' ')} {value} %" for name, value in facts["tower_scores"].items()
         ),
         world=facts["world"],
+        fine_tuning=facts.get("fine_tuning", "Fine-tuning asks questions that stage 2 never asked."),
         note=f"\n\n{facts['note']}" if facts.get("note") else "",
         limit=facts["questions_a_kind"],
         rows="\n".join(f"| {kind.replace('_', ' ')} | {value:.2f} |" for kind, value in scores.items()),
