@@ -17,12 +17,14 @@ import logging
 import sys
 import time
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from muon import make_optimizers
 from torch import Tensor, nn
 from write_model_card import write_card
 
@@ -37,6 +39,7 @@ logger = logging.getLogger("pretrain_tiny")
 WORLDS = {
     "scenes": "data_modules.scenes.world",
     "boxes": "data_modules.scenes.boxes",
+    "clips": "data_modules.scenes.clip_world",
     "shapes": "data_modules.scenes.shapes",
 }
 
@@ -126,7 +129,8 @@ def order_by_place(network: VLBart, seed: int) -> None:
     """Starts the visual order embedding as row + column: smooth in both, so neighbours are alike.
 
     From small random rows, places are learned last and slowly. Cosines of 1 to 4 half waves over
-    the grid's rows and columns are mixed at random into the width, with unit variance.
+    the grid's rows and columns are mixed at random into the width, with unit variance; the frames of a
+    clip are ordered likewise.
     """
     side = int(network.num_visual_tokens**0.5)
     steps = (torch.arange(side) + 0.5) / side
@@ -138,6 +142,12 @@ def order_by_place(network: VLBart, seed: int) -> None:
     )
     places = (rows[:, None] + columns[None]).flatten(0, 1)
     table[-side * side :] = places.flip(0).to(table)
+    if network.visual_embedding.max_images > 2:  # frames of a clip, in the order of time
+        num_frames = network.visual_embedding.max_images
+        times = (torch.arange(num_frames) + 0.5) / num_frames
+        waves = torch.stack([torch.cos(torch.pi * k * times) for k in range(1, 9)], dim=1)
+        frames = waves @ torch.randn(8, table.shape[1], generator=generator) / 2
+        network.visual_embedding.image_order.weight.copy_(frames)
 
 
 def batch_of(items: list[tuple[int, list[int], list[int]]], features: Tensor) -> Batch:
@@ -162,16 +172,15 @@ def batch_of(items: list[tuple[int, list[int], list[int]]], features: Tensor) ->
 
 
 def train_network(network: VLBart, material: Material, options: argparse.Namespace, save) -> None:
-    """Stage 2: AdamW, linear warm-up, cosine to zero, batches of one bucket each."""
+    """Stage 2: linear warm-up, cosine to zero, batches of one bucket each."""
     random = np.random.RandomState(options.seed)
     trained = [p for name, p in network.named_parameters() if not name.startswith("vision.")]
-    optimizer = torch.optim.AdamW(trained, lr=options.lr, betas=(0.9, 0.98), weight_decay=0.01)
+    optimizers = make_optimizers(options.optimizer, network, trained, options.lr)
 
     def rate(step: int) -> float:
         warm = min(1.0, (step + 1) / options.warmup)
         return warm * 0.5 * (1 + np.cos(np.pi * step / options.steps))
 
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
     orders = {name: iter(()) for name in material.buckets}
     started, losses = time.time(), []
     network.train()
@@ -182,15 +191,17 @@ def train_network(network: VLBart, material: Material, options: argparse.Namespa
         while len(items) < options.batch_size:
             number = next(orders[name], None)
             if number is None:
-                orders[name] = iter(random.permutation(len(material.buckets[name])))
+                orders[name] = order(material.buckets[name], options, random)
                 continue
             items.append(material.buckets[name][number])
         loss = network.loss(batch_of(items, material.features))
-        optimizer.zero_grad()
+        network.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(trained, 1.0)
-        optimizer.step()
-        schedule.step()
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = options.lr * rate(step - 1)
+            optimizer.step()
         losses.append(loss.item())
         if step % 100 == 0:
             logger.info("step %d loss %.4f (%.0f s)", step, np.mean(losses[-100:]), time.time() - started)
@@ -200,6 +211,20 @@ def train_network(network: VLBart, material: Material, options: argparse.Namespa
             network.train()
         if last:
             return
+
+
+def order(
+    bucket: list[tuple[int, list[int], list[int]]], options: argparse.Namespace, random
+) -> Iterator[int]:
+    """All places of a bucket, shuffled; with --like-lengths prompts of one batch have like lengths."""
+    places = random.permutation(len(bucket))
+    if not options.like_lengths:
+        return iter(places)
+    size, batches = options.batch_size, []
+    for start in range(0, len(places), 50 * size):
+        window = sorted(places[start : start + 50 * size], key=lambda place: len(bucket[place][1]))
+        batches += [window[i : i + size] for i in range(0, len(window) - size + 1, size)]
+    return (place for number in random.permutation(len(batches)) for place in batches[number])
 
 
 @torch.no_grad()
@@ -256,17 +281,20 @@ def main() -> None:
     parser.add_argument("--stop-after", type=int, help="steps; the schedule stays that of --steps")
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--optimizer", choices=("adamw", "muon"), default="adamw", help="of stage 2")
     parser.add_argument("--warmup", type=int, default=1000, help="steps; fewer make it stall")
     parser.add_argument("--long-share", type=float, default=0.2, help="share of batches with long targets")
     parser.add_argument("--long", type=int, default=13, help="tokens from which on a target is long")
     parser.add_argument(
         "--more", nargs="*", default=[], metavar="KIND", help="kinds to ask ten times as often"
     )
+    parser.add_argument("--like-lengths", action="store_true", help="prompts of one batch have like lengths")
     parser.add_argument("--width", type=int, default=128)
     parser.add_argument("--ffn", type=int, default=384)
     parser.add_argument("--layers", type=int, nargs=2, default=(3, 2), help="encoder and decoder layers")
     parser.add_argument("--image-size", type=int, default=96, help="pixels; a token per 16 x 16 of them")
     parser.add_argument("--max-images", type=int, default=2)
+    parser.add_argument("--positions", type=int, default=128, help="most tokens of a text")
     parser.add_argument("--words", type=Path, help="a text file whose words join the vocabulary")
     parser.add_argument("--min-count", type=int, default=1, help="rarer words are spelled in letters")
     parser.add_argument("--seed", type=int, default=1)
@@ -298,7 +326,7 @@ def main() -> None:
         "decoder_attention_heads": 4,
         "encoder_ffn_dim": options.ffn,
         "decoder_ffn_dim": options.ffn,
-        "max_position_embeddings": 128,
+        "max_position_embeddings": options.positions,
         "dropout": 0.0,
         "init_std": 0.05,
     }

@@ -3,31 +3,34 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping
+from typing import Generic, TypeVar
 
 from numpy.random import RandomState
 
-from data_modules.scenes.language import Kinds
-from data_modules.scenes.scene import Scene
+Shown = TypeVar("Shown")  # a scene or a clip
 
 
-class BalancedChoice:
+class BalancedChoice(Generic[Shown]):
     """Chooses, kind by kind, the (question, answer) pair that has been asked least so far.
 
     Least in comparison with the other answers to the same text first, then within the kind; ties
     fall at random.
 
     Args:
-        kinds: kind -> function listing the pairs that fit a scene.
+        kinds: kind -> function listing the pairs that fit a scene or clip.
         random: the stream that breaks ties.
     """
 
-    def __init__(self, kinds: Kinds, random: RandomState) -> None:
+    def __init__(
+        self, kinds: Mapping[str, Callable[[Shown], list[tuple[str, str]]]], random: RandomState
+    ) -> None:
         self.kinds = kinds
         self.random = random
         self._by_text: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self._by_kind: defaultdict[str, Counter[str]] = defaultdict(Counter)
 
-    def choose(self, scene: Scene, kind: str, must_name: str = "") -> tuple[str, str] | None:
+    def choose(self, scene: Shown, kind: str, must_name: str = "") -> tuple[str, str] | None:
         """One pair of `kind` for `scene`, or None when none fits.
 
         Args:

@@ -1,0 +1,258 @@
+"""What can be asked about a clip: each kind lists every fitting (question, answer) pair.
+
+Pretraining asks about things by their looks, one fact at a time, and practises two ways of speaking apart
+from each other: names that a subtitle gives to things, and choosing among numbered answers. The video
+tasks of `clips_*` ask for what comes before and after, in their own words, with both together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from numpy.random import RandomState
+
+from data_modules.scenes.clip import BEATS, DIRECTIONS, SPEEDS, Actor, Clip, Event
+from data_modules.scenes.scene import COLOURS
+
+Pairs = list[tuple[str, str]]
+Kinds = Mapping[str, Callable[[Clip], Pairs]]
+
+TIMES = {1: "once", 2: "twice", 3: "three times"}
+NAMES = ("tom", "ann", "ben", "eve", "max", "zoe")
+_ROWS, _COLUMNS = ("top", "middle", "bottom"), ("left", "center", "right")
+
+STILL = "stays still"
+
+
+def phrase(event: Event | None) -> str:
+    """What a thing does, for instance `jumps twice`."""
+    if event is None:
+        return STILL
+    if event.action == "moves":
+        return f"moves {event.direction} {event.speed}"
+    if event.action in ("jumps", "blinks"):
+        return f"{event.action} {TIMES[event.times]}"
+    return f"turns {event.colour}" if event.action == "turns" else event.action
+
+
+PHRASES = (
+    *(phrase(Event("moves", 0, direction=d, speed=s)) for d in DIRECTIONS for s in SPEEDS),
+    *(phrase(Event(a, 0, times=n)) for a in ("jumps", "blinks") for n in TIMES),
+    *(phrase(Event("turns", 0, colour=c)) for c in COLOURS),
+    "appears",
+    "disappears",
+    STILL,
+)
+"""Everything that a thing may do."""
+
+
+def place(actor: Actor, beat: int) -> str:
+    """Where it is in the middle of a beat, for instance `top left`."""
+    state = actor.at(beat + 0.5)
+    return f"{_ROWS[int(state.y + 0.5)]} {_COLUMNS[int(state.x + 0.5)]}"
+
+
+def _yes(fact: bool) -> str:
+    return "yes" if fact else "no"
+
+
+def _seen(clip: Clip, beat: int) -> list[Actor]:
+    return [a for a in clip.actors if a.at(beat + 0.5).visible]
+
+
+# --- what pretraining asks -------------------------------------------------------------------
+
+
+def what_does(clip: Clip) -> Pairs:
+    return [(f"what does the {a.name} do?", f"it {phrase(a.event)}") for a in clip.actors]
+
+
+def which_does(clip: Clip) -> Pairs:
+    """Which thing does it, asked when exactly one does."""
+    found: Pairs = []
+    for action in ("moves", "jumps", "blinks", "appears", "disappears", "turns"):
+        doing = clip.doing(action)
+        if len(doing) == 1:
+            found.append((f"which thing {action}?", f"the {doing[0].name}"))
+    return found
+
+
+def moves_check(clip: Clip) -> Pairs:
+    return [
+        (f"does the {a.name} {verb}?", _yes(a.does(action)))
+        for a in clip.actors
+        for verb, action in (("move", "moves"), ("jump", "jumps"), ("blink", "blinks"))
+    ]
+
+
+def direction(clip: Clip) -> Pairs:
+    return [
+        (f"which way does the {a.name} move?", a.event.direction)
+        for a in clip.doing("moves")
+        if a.event is not None
+    ]
+
+
+def speed(clip: Clip) -> Pairs:
+    return [
+        (f"how fast does the {a.name} move?", a.event.speed)
+        for a in clip.doing("moves")
+        if a.event is not None
+    ]
+
+
+def count_times(clip: Clip) -> Pairs:
+    return [
+        (f"how many times does the {a.name} {verb}?", str(a.event.times if a.event and a.does(action) else 0))
+        for a in clip.actors
+        for verb, action in (("jump", "jumps"), ("blink", "blinks"))
+    ]
+
+
+def first_of(clip: Clip) -> Pairs:
+    """Which of two things starts first."""
+    doing = clip.doing()
+    return [
+        (f"which starts first, the {one.name} or the {other.name}?", f"the {first.name}")
+        for number, first in enumerate(doing)
+        for second in doing[number + 1 :]
+        for one, other in ((first, second), (second, first))
+    ]
+
+
+def where(clip: Clip) -> Pairs:
+    found: Pairs = []
+    for word, beat in (("start", 0), ("end", BEATS - 1)):
+        found += [(f"where is the {a.name} at the {word}?", place(a, beat)) for a in _seen(clip, beat)]
+    return found
+
+
+def colour_then(clip: Clip) -> Pairs:
+    """The colour of the only thing of a shape, at the start or the end."""
+    shapes = [a.shape for a in clip.actors]
+    found: Pairs = []
+    for word, beat in (("start", 0), ("end", BEATS - 1)):
+        for actor in _seen(clip, beat):
+            if shapes.count(actor.shape) == 1:
+                colour = actor.at(beat + 0.5).colour
+                found.append((f"what color is the {actor.shape} at the {word}?", colour))
+    return found
+
+
+def how_many_then(clip: Clip) -> Pairs:
+    return [
+        (f"how many things are there at the {word}?", str(len(_seen(clip, beat))))
+        for word, beat in (("start", 0), ("end", BEATS - 1))
+    ]
+
+
+def how_many_do(clip: Clip) -> Pairs:
+    return [
+        (f"how many things {verb}?", str(len(clip.doing(*actions))))
+        for verb, actions in (("move", ("moves",)), ("jump", ("jumps",)), ("stay still", ()))
+        if actions
+    ] + [("how many things stay still?", str(len(clip.actors) - len(clip.doing())))]
+
+
+def caption(clip: Clip) -> Pairs:
+    """Everything in the order in which it starts."""
+    return [("", ", then ".join(f"the {a.name} {phrase(a.event)}" for a in clip.doing()))]
+
+
+def caption_first(clip: Clip) -> Pairs:
+    doing = clip.doing()
+    return [
+        ("first", f"the {doing[0].name} {phrase(doing[0].event)}"),
+        ("last", f"the {doing[-1].name} {phrase(doing[-1].event)}"),
+    ]
+
+
+def caption_scene(clip: Clip) -> Pairs:
+    """What there is at the start, in reading order."""
+    return [("things", ", ".join(f"{a.name} {place(a, 0)}" for a in _seen(clip, 0)))]
+
+
+PRETRAINING: Kinds = {
+    "what_does": what_does,
+    "which_does": which_does,
+    "does_check": moves_check,
+    "direction": direction,
+    "speed": speed,
+    "count_times": count_times,
+    "first_of": first_of,
+    "where": where,
+    "color_then": colour_then,
+    "how_many_then": how_many_then,
+    "how_many_do": how_many_do,
+}
+CAPTIONS: Kinds = {"caption": caption, "caption_first": caption_first, "caption_scene": caption_scene}
+
+
+# --- names and choices, which need a random stream --------------------------------------------
+
+
+def introduced(clip: Clip, random: RandomState) -> tuple[dict[str, Actor], list[str]]:
+    """A name for every thing, and the lines that give it, in an order of their own."""
+    names = [NAMES[i] for i in random.permutation(len(NAMES))[: len(clip.actors)]]
+    told = dict(zip(names, clip.actors, strict=True))
+    lines = [f"{name} : i am the {actor.name}." for name, actor in told.items()]
+    return told, [lines[i] for i in random.permutation(len(lines))]
+
+
+def choices_of(answer: str, others: list[str], count: int, random: RandomState) -> tuple[str, int]:
+    """The text `a0: … a1: …` of an answer among `others`, and its number; fewer if there are few others."""
+    others = [other for other in dict.fromkeys(others) if other != answer]
+    chosen = [others[i] for i in random.permutation(len(others))[: count - 1]]
+    right = int(random.randint(len(chosen) + 1))
+    chosen.insert(right, answer)
+    return " ".join(f"a{number}: {text}." for number, text in enumerate(chosen)), right
+
+
+def named_question(clip: Clip, random: RandomState) -> tuple[str, str]:
+    """Subtitles that name the things, and a question about one of them by name or by look."""
+    told, lines = introduced(clip, random)
+    name = list(told)[random.randint(len(told))]
+    actor = told[name]
+    asked: Pairs = [
+        (f"who is {name}?", f"the {actor.name}"),
+        (f"who is the {actor.name}?", name),
+        (f"what does {name} do?", f"it {phrase(actor.event)}"),
+        (f"where is {name} at the start?", place(actor, 0)),
+    ]
+    if not actor.at(0.5).visible:
+        asked.pop()
+    doing = clip.doing()
+    if len(doing) > 1:
+        by_actor = {a: n for n, a in told.items()}
+        asked.append(("who starts first?", by_actor[doing[0]]))
+        asked.append(("who starts last?", by_actor[doing[-1]]))
+    question, answer = asked[random.randint(len(asked))]
+    return f"[subs] {' '.join(lines)} [q] {question}", answer
+
+
+def choice_question(clip: Clip, random: RandomState) -> tuple[str, str]:
+    """A question with numbered answers, of which one is right."""
+    actor = clip.actors[random.randint(len(clip.actors))]
+    doing = clip.doing()
+    kind = random.randint(4)
+    if kind == 0:
+        question, answer, others = f"what does the {actor.name} do?", phrase(actor.event), list(PHRASES)
+        near = [phrase(a.event) for a in clip.actors if a is not actor]
+        others = near + [others[i] for i in random.permutation(len(others))[:6]]
+    elif kind == 1:
+        question, answer = "what happens first?", f"the {doing[0].name} {phrase(doing[0].event)}"
+        others = [f"the {a.name} {phrase(b.event)}" for a in clip.actors for b in clip.actors]
+    elif kind == 2 and actor.at(0.5).visible:
+        question, answer = f"where is the {actor.name} at the start?", place(actor, 0)
+        others = [f"{row} {column}" for row in _ROWS for column in _COLUMNS]
+    else:
+        single = [action for action in ("moves", "jumps", "blinks") if len(clip.doing(action)) == 1]
+        if not single:
+            question, answer = "which starts first?", f"the {doing[0].name}"
+        else:
+            action = single[random.randint(len(single))]
+            question, answer = f"which thing {action}?", f"the {clip.doing(action)[0].name}"
+        others = [f"the {a.name}" for a in clip.actors]
+        others += [f"the {c} {actor.shape}" for c in COLOURS]
+    text, right = choices_of(answer, others, int(random.randint(3, 6)), random)
+    return f"[q] {question} [choices] {text}", f"a{right}"
