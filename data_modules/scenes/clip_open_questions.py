@@ -140,7 +140,7 @@ def spatial(clip: Clip) -> Pairs:
             if a.row == b.row:
                 found.append((question, "left" if a.column < b.column else "right"))
             elif a.column == b.column:
-                found.append((question, "above" if a.row < b.row else "below"))
+                found.append((question, "top" if a.row < b.row else "bottom"))
     return found
 
 
@@ -149,7 +149,7 @@ def temporal(clip: Clip) -> Pairs:
     found: Pairs = []
     for a, b in zip(doing, doing[1:], strict=False):
         found.append((f"which thing is next after the {a.name}?", b.name))
-        found.append((f"which thing is just before the {b.name}?", a.name))
+        found.append((f"which thing is right before the {b.name}?", a.name))
     return found
 
 
@@ -170,7 +170,7 @@ def yes_no(clip: Clip) -> Pairs:
         for b in doing:
             if a is not b:
                 answer = "yes" if doing.index(a) < doing.index(b) else "no"
-                found.append((f"is the {a.name} earlier than the {b.name}?", answer))
+                found.append((f"does the {a.name} start before the {b.name}?", answer))
     return found
 
 
@@ -205,11 +205,13 @@ def number(clip: Clip) -> Pairs:
         for a in clip.actors
         if a.event and a.event.action in ("jumps", "blinks")
     ]
-    return found + [("how many objects do something?", str(len(clip.doing())))]
+    return found + [("how many things do something?", str(len(clip.doing())))]
 
 
 def other(clip: Clip) -> Pairs:
-    return [(f"at what speed is the {a.name} moving?", a.event.speed) for a in clip.doing("moves") if a.event]
+    return [
+        (f"is the {a.name} moving slowly or quickly?", a.event.speed) for a in clip.doing("moves") if a.event
+    ]
 
 
 TYPES: Kinds = {

@@ -139,12 +139,12 @@ def _how(clip: Clip, says: Says) -> list[Asked]:
 
 
 def _how_often(clip: Clip, says: Says) -> list[Asked]:
-    words = (*TIMES.values(), "never", "many times")
+    words = (*TIMES.values(), "not once", "many times")
     return [
         Asked(
             "how often",
             f"how often does {says[actor]} {verb}?",
-            TIMES[actor.event.times] if actor.event and actor.does(action) else "never",
+            TIMES[actor.event.times] if actor.event and actor.does(action) else "not once",
             words,
         )
         for actor in clip.actors
@@ -164,7 +164,7 @@ def _colour(clip: Clip, says: Says) -> list[Asked]:
     return [
         Asked(
             "color",
-            f"what color does {says[actor]} have after that?",
+            f"what color does {says[actor]} show at last?",
             actor.event.colour,
             tuple(COLOURS),
             _beats(actor),
@@ -176,9 +176,9 @@ def _colour(clip: Clip, says: Says) -> list[Asked]:
 
 def _how_many(clip: Clip, says: Says) -> list[Asked]:
     del says  # nothing is named
-    numbers = ("zero", "one", "two", "three", "four")
+    numbers = ("zero", "one", "two", "three", "several")
     return [
-        Asked("how many", f"how many of them {verb}?", numbers[count], numbers)
+        Asked("how many", f"how many in all {verb}?", numbers[count], numbers)
         for verb, count in (
             ("move", len(clip.doing("moves"))),
             ("jump", len(clip.doing("jumps"))),

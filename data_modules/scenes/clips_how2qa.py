@@ -22,9 +22,9 @@ from data_modules.scenes.clip_files import PACES, seconds, write_clip, write_lin
 from data_modules.scenes.clip_questions import Asked, by_look, questions, with_choices
 
 CHATTER = (
-    "hello everyone, look here.",
+    "hello, look here.",
     "now watch what happens.",
-    "let us see it once again.",
+    "lets see it once again.",
     "take your time.",
     "there is the {shape}.",
     "the {colour} one is ready.",

@@ -24,7 +24,7 @@ from data_modules.scenes.clip_questions import Asked, questions, with_choices
 
 # One beat a second: a moment's seconds tell its frames, whatever the clip.
 PACE = Fraction(1)
-SHOWS = {2: "Two at Home", 3: "Company of Three"}
+SHOWS = {2: "Two at Home", 3: "Three at Home"}
 
 
 def write(
