@@ -13,6 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+# Stands in `Batch.input_ids` where a decoder-only network reads a visual token. No tokenizer makes a negative
+# id, so no vocabulary needs a word for it.
+VISUAL_PLACE = -200
+
 
 @dataclass(frozen=True)
 class ImageRef:
@@ -70,6 +74,8 @@ class Example:
             probability proportional to the score, the loss then being weighted by it;
             empty: always `target`, weight 1.
         groups: what scores are broken down by, for instance {"question_type": "how many"}.
+        spare: (start, end) characters of the prompt that may be left out where it is too long for the
+            network (lines of subtitles), in the order in which they go; they do not overlap.
     """
 
     id: str
@@ -79,7 +85,9 @@ class Example:
     frames: ClipRef | None = None
     answers: tuple[str, ...] = ()
     targets: tuple[tuple[str, float], ...] = ()
+    turns: tuple[tuple[str, str], ...] = ()
     groups: Mapping[str, str] = field(default_factory=dict)
+    spare: tuple[tuple[int, int], ...] = ()
 
     @property
     def visuals(self) -> tuple[ImageRef | ClipRef, ...]:
@@ -93,7 +101,8 @@ class Batch:
 
     Args:
         examples: the B examples, in order.
-        input_ids: (B, T) prompt tokens, right-padded.
+        input_ids: (B, T) prompt tokens, right-padded; for a decoder-only network whole conversations, answers
+            included, with `VISUAL_PLACE` for every visual token.
         attention_mask: (B, T) bool, True on tokens, False on padding.
         pixels: (B, I, 3, height, width) uint8, or None when features are given or the
             samples have no pictures.
@@ -103,6 +112,8 @@ class Batch:
         labels: (B, L) target tokens with the end token, -100 on padding; None when no target.
         label_weights: (B, L) float32 weights w of the loss sum(w * cross-entropy); they
             carry the reduction (per sample or per token) and the score of a sampled answer.
+        prompt_lengths: (B,) how many tokens of a row come before the answer that is to be generated, for a
+            decoder-only network, whose labels lie along `input_ids` (L = T); None for an encoder-decoder.
     """
 
     examples: tuple[Example, ...]
@@ -114,6 +125,7 @@ class Batch:
     feature_mask: Tensor | None = None
     labels: Tensor | None = None
     label_weights: Tensor | None = None
+    prompt_lengths: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.examples)
