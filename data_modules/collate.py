@@ -10,19 +10,21 @@ Shapes: B samples, I pictures, N visual tokens, F features, T prompt tokens, L l
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from data_modules.shortening import shortened
 from vl_dora.batch import Batch, Example
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 IGNORED = -100
+ON_LONG = ("raise", "truncate", "shorten")
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,8 @@ class Collate:
         max_target_tokens: limit of L, special tokens included; None: no limit.
         reduction: "sample": a sample weighs weight / (its L * B) per token; "token": every
             token of the batch weighs weight / (sum of L).
-        on_long: "raise" or "truncate" (from the right, the end token stays) on a longer text.
+        on_long: "raise", "truncate" (from the right, the end token stays) or "shorten" (a prompt loses
+            what it can spare, see `data_modules.shortening`) on a longer text.
 
     Raises:
         ValueError: an option outside these words, or a tokenizer without the tokens needed.
@@ -67,8 +70,8 @@ class Collate:
     def __post_init__(self) -> None:
         if self.reduction not in ("sample", "token"):
             raise ValueError(f"task.loss_reduction={self.reduction!r} must be sample or token")
-        if self.on_long not in ("raise", "truncate"):
-            raise ValueError(f"data.on_long={self.on_long!r} must be raise or truncate")
+        if self.on_long not in ON_LONG:
+            raise ValueError(f"data.on_long={self.on_long!r} must be one of {', '.join(ON_LONG)}")
         for key in ("max_prompt_tokens", "max_target_tokens"):
             limit = getattr(self, key)
             if limit is not None and limit < 2:
@@ -86,7 +89,8 @@ class Collate:
             return errors[0]
         good = [s for s in samples if isinstance(s, Sample)]
         ids = [e.example.id for e in good]
-        prompts = self._fitting(self.encode_prompts([s.example.prompt for s in good]), ids, "prompt")
+        good, prompts = self._prompts(good)
+        prompts = self._fitting(prompts, ids, "prompt")
         input_ids = _right_padded(prompts, self.tokenizer.pad_token_id)
         pixels, features, image_mask, feature_mask = _stack([s.visuals for s in good])
         labels, weights = self._labels(good, ids)
@@ -117,10 +121,25 @@ class Collate:
         limit = self._limit(kind)
         if limit is None or num_tokens <= limit:
             return None
+        spared = " without what it can spare" if (kind, self.on_long) == ("prompt", "shorten") else ""
         return (
-            f"sample {name!r}: its {kind} has {num_tokens} tokens, data.max_{kind}_tokens={limit} allows "
-            f"{limit}; raise it, or set data.on_long=truncate"
+            f"sample {name!r}: its {kind} has {num_tokens} tokens{spared}, data.max_{kind}_tokens={limit} "
+            f"allows {limit}; raise it, or set data.on_long=truncate"
         )
+
+    def shortened(self, example: Example) -> Example:
+        """The example as it is, or where `on_long` is shorten without what its prompt must spare to fit."""
+        if self.on_long != "shorten" or self.max_prompt_tokens is None:
+            return example
+        return shortened(example, lambda text: len(self.encode_prompts([text])[0]), self.max_prompt_tokens)
+
+    def _prompts(self, samples: list[Sample]) -> tuple[list[Sample], list[list[int]]]:
+        """The samples, `shortened` where that was not done when they were read, and their prompts' ids."""
+        rows = self.encode_prompts([s.example.prompt for s in samples])
+        if self.on_long == "shorten" and any(self.too_long(len(row), "", "prompt") for row in rows):
+            samples = [replace(s, example=self.shortened(s.example)) for s in samples]
+            rows = self.encode_prompts([s.example.prompt for s in samples])
+        return samples, rows
 
     def _limit(self, kind: str) -> int | None:
         return self.max_prompt_tokens if kind == "prompt" else self.max_target_tokens
@@ -136,7 +155,7 @@ class Collate:
         fitting = []
         for row, name in zip(rows, ids, strict=True):
             problem = self.too_long(len(row), name, kind)
-            if problem and self.on_long == "raise":
+            if problem and self.on_long != "truncate":
                 raise ValueError(problem)
             fitting.append([*row[: limit - 1], row[-1]] if problem and limit else row)
         return fitting

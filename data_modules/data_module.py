@@ -67,8 +67,8 @@ class VisionLanguageDataModule(lightning.LightningDataModule):
             text-only run to compare with. Pictures need not be there.
         max_prompt_tokens: special tokens included; None: no limit.
         max_target_tokens: special tokens included; None: no limit.
-        on_long: "raise" or "truncate" on a longer text; "raise" leaves it out under
-            `on_error=skip`.
+        on_long: on a longer text "raise", "truncate", or "shorten", by which a prompt loses lines that it
+            can spare; what is raised is left out under `on_error=skip`.
         right_cut: the reference's silent truncation: where its `applies` is true, its `prompt` and
             `target` (tokens, or None) are the limits and longer texts are cut from the right.
         features: folder of stored features, read in place of pixels; what is in it tells its format.

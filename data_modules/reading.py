@@ -183,21 +183,37 @@ def _problem(visuals: Visuals, ref: ImageRef | ClipRef, *, decode: bool) -> str 
 def with_fitting_texts(
     samples: list[tuple[Example, str]], collate: Collate, bad: BadSamples, *, training: bool
 ) -> list[tuple[Example, str]]:
-    """The samples whose texts the token limits allow; what will be truncated is counted and logged."""
+    """The samples whose texts the token limits allow; what is or will be cut is counted and logged."""
     prompts = _lengths([[e.prompt] for e, _ in samples], collate, "prompt")
     wanted = [[t for t, _ in e.targets] if training and e.targets else [e.target] for e, _ in samples]
     targets = _lengths(wanted, collate, "target")
     kept, shortened = [], {"prompt": 0, "target": 0}
+    spared: list[int] = []
     for (example, where), *lengths in zip(samples, prompts, targets, strict=True):
         problem = None
+        shorter = (
+            collate.shortened(example) if collate.too_long(lengths[0], example.id, "prompt") else example
+        )
+        if shorter is not example:
+            spared.append(len(example.spare) - len(shorter.spare))
+            example = shorter
+            lengths[0] = len(collate.encode_prompts([example.prompt])[0])
         for kind, length in zip(shortened, lengths, strict=True):
             long = collate.too_long(length, example.id, kind)
             shortened[kind] += long is not None
             problem = problem or long
-        if problem and collate.on_long == "raise":
+        if problem and collate.on_long != "truncate":
             bad.add(f"{where}: {problem}")
         else:
             kept.append((example, where))
+    if spared:
+        log.warning(
+            "data.on_long=shorten leaves out %d lines of the prompts of %d of %d samples of split %s",
+            sum(spared),
+            len(spared),
+            len(samples),
+            bad.split,
+        )
     for kind, count in shortened.items():
         if count and collate.on_long == "truncate":
             log.warning(

@@ -134,7 +134,7 @@ def test_an_error_among_the_samples_is_handed_on(tokenizer):
     ("options", "message"),
     [
         ({"reduction": "mean"}, "sample or token"),
-        ({"on_long": "cut"}, "raise or truncate"),
+        ({"on_long": "cut"}, "data.on_long='cut' must be one of raise, truncate, shorten"),
         ({"max_prompt_tokens": 1}, "data.max_prompt_tokens=1"),
     ],
 )
