@@ -14,6 +14,7 @@ VERBS = {
     "export": "write an adapter or merged network: vl-dora export run=<run directory> to=peft",
     "convert": "read another project's adapter:     vl-dora convert from=LAST.pth out=<folder>",
     "score": "score files of predictions:         vl-dora score metric=gqa predictions=… references=…",
+    "analyze": "how the tuned weights moved:       vl-dora analyze runs=<folder>",
     "plan": "count what would be trained:        vl-dora plan experiment=vqa output=json",
 }
 

@@ -3,6 +3,7 @@
 config.yaml              the full config, enough to build the run again
 audit.txt, audit.json    what trains
 checkpoints/             last.ckpt, best.ckpt
+analysis/                what trained after single steps, where analysis.steps asks for it
 results.json             and predictions.jsonl, submission/, curve.png, samples.html
 """
 
@@ -16,7 +17,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-CONFIG, CHECKPOINTS = "config.yaml", "checkpoints"
+CONFIG, CHECKPOINTS, ANALYSIS = "config.yaml", "checkpoints", "analysis"
 _FOLDERS = ("data.root", "data.features", "ckpt_path")
 _CHOSEN = "VL_DORA_CHOSEN_RUN_DIR"
 

@@ -22,8 +22,9 @@ def train(config: DictConfig) -> float | None:
 
     from vl_dora.building import build, build_trainer, encode_pictures
     from vl_dora.lightning_modules.checkpoints import KeepCheckpoints
+    from vl_dora.lightning_modules.kept_weights import KeepWeights
     from vl_dora.lightning_modules.watching import MovementWatch, StepTimes, ValidationLines
-    from vl_dora.run_directory import CHECKPOINTS, open_for_writing, settle_paths
+    from vl_dora.run_directory import ANALYSIS, CHECKPOINTS, open_for_writing, settle_paths
     from vl_dora.run_report import circumstances, figures_of, scored, summary, write_outcome
 
     run_dir = settle_paths(config)
@@ -34,6 +35,8 @@ def train(config: DictConfig) -> float | None:
     checkpoints = KeepCheckpoints(run_dir / CHECKPOINTS, config.checkpoint.every_n_steps, config.objective)
     times = StepTimes()
     callbacks: list[Any] = [times, checkpoints, ValidationLines()]
+    if config.analysis.steps:
+        callbacks.append(KeepWeights(run_dir / ANALYSIS, list(config.analysis.steps)))
     if config.movement_check_step is not None:
         callbacks.append(MovementWatch(config.movement_check_step))
     # Everything is read and checked before the first file of the run is written.
