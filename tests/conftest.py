@@ -66,3 +66,68 @@ def visual_batch():
         image_mask=torch.tensor([[True, True], [True, False]]),
         labels=torch.tensor([[0, 12, 2], [0, 13, 2]]),
     )
+
+
+@pytest.fixture(scope="session")
+def tiny_llava():
+    """tiny_llava(seed=0, **options) -> a LLaVA of random weights: 8 x 8 pixels, 4 visual tokens, 40 words."""
+
+    def make(seed: int = 0, **options):
+        from vl_dora.models.llava import Llava
+
+        torch.manual_seed(seed)
+        vision = {
+            "hidden_size": 16,
+            "intermediate_size": 24,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "image_size": 8,
+            "patch_size": 4,
+            "initializer_range": 0.3,
+        }
+        text = {
+            "vocab_size": 40,
+            "hidden_size": 24,
+            "intermediate_size": 32,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "max_position_embeddings": 64,
+            "initializer_range": 0.3,
+            "pad_token_id": 0,
+            "bos_token_id": 1,
+            "eos_token_id": 2,
+        }
+        return Llava(vision, text, **options).eval()
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def conversation_batch():
+    """conversation_batch(rows) -> a batch for `tiny_llava`; a row is (pictures, prompt ids, answer ids)."""
+    from vl_dora.batch import VISUAL_PLACE, Batch, Example
+
+    def make(rows, seed: int = 3):
+        generator = torch.Generator().manual_seed(seed)
+        lines = [[1, *[VISUAL_PLACE] * (4 * n), *prompt, *answer] for n, prompt, answer in rows]
+        width, most = max(map(len, lines)), max(n for n, _, _ in rows)
+        ids = torch.tensor([[*line, *[0] * (width - len(line))] for line in lines])
+        labels = torch.full_like(ids, -100)
+        for i, (line, (_, _, answer)) in enumerate(zip(lines, rows, strict=True)):
+            labels[i, len(line) - len(answer) : len(line)] = torch.tensor(answer, dtype=torch.long)
+        lengths = torch.tensor([len(line) for line in lines])
+        # A picture is the same in every batch that it is in, whatever else is there.
+        pictures = torch.randint(0, 256, (len(rows), 2, 3, 8, 8), generator=generator, dtype=torch.uint8)
+        mask = torch.arange(most)[None] < torch.tensor([n for n, _, _ in rows])[:, None]
+        return Batch(
+            examples=tuple(Example(str(i), "", "") for i in range(len(rows))),
+            input_ids=ids,
+            attention_mask=torch.arange(width)[None] < lengths[:, None],
+            pixels=pictures[:, :most] if most else None,
+            image_mask=mask if most else None,
+            labels=labels,
+            label_weights=(labels != -100).float() / (labels != -100).sum(),
+            prompt_lengths=lengths - torch.tensor([len(answer) for _, _, answer in rows]),
+        )
+
+    return make

@@ -162,3 +162,15 @@ def test_counts_of_llava(method):
     assert (audit.trainable, audit.total) == (trainable, total)
     assert audit.parts["vision"].trainable == 0
     assert percentage(trainable, total, shortened) == published
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", LLAVA)
+def test_counts_of_llava_from_the_shipped_configs(method):
+    hydra = pytest.importorskip("hydra")
+    from vl_dora.plan import audit_of
+
+    with hydra.initialize_config_module("vl_dora.conf", version_base="1.3"):
+        config = hydra.compose("plan", ["model=llava_1_5_7b", f"adapter=llava_{method}"])
+    audit = audit_of(config)
+    assert (audit.trainable, audit.total) == LLAVA[method][:2]

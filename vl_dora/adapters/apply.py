@@ -15,6 +15,7 @@ from vl_dora.adapters.layer import AdaptedLayer
 from vl_dora.adapters.layers import LAYERS, make_layers
 from vl_dora.adapters.matching import Part, split_parts
 from vl_dora.adapters.quantization import num_parameters, quantization_of
+from vl_dora.adapters.reach import refuse_unreachable
 from vl_dora.adapters.selection import Rule, read_selection
 
 
@@ -55,7 +56,8 @@ def apply_adapters(
 
     Raises:
         ValueError: the network already has adapters; a part, option or pattern that is unknown or
-            matches nothing; rules that overlap; a linear layer whose weight is tied.
+            matches nothing; rules that overlap; a linear layer whose weight is tied; one that no gradient
+            reaches.
     """
     if adapted_layers(network):
         raise ValueError("the network already has adapters; start from a fresh one, or load_adapter into it")
@@ -63,6 +65,7 @@ def apply_adapters(
     paths = normal_parts(network, parts)
     found = split_parts(network, paths)
     choices = choose(network, rules, found)
+    refuse_unreachable(network, choices)
     layers = _make(network, choices)
     if start:
         for layer in layers.values():

@@ -46,9 +46,9 @@ def load_base(network: nn.Module, base: str) -> None:
     Raises:
         ValueError: no such base, or its keys or shapes are not the network's.
     """
-    directory = _directory(base)
+    directory = find_directory(base)
     if directory is not None and (directory / NETWORK_FILE).is_file():
-        _load_own(network, directory)
+        load_own(network, directory)
     else:
         _load_bart(network, base if directory is None else str(directory))
 
@@ -61,10 +61,10 @@ def load_tokenizer(base: str) -> Any:
     """
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-    directory = _directory(base)
+    directory = find_directory(base)
     if directory is not None and (directory / NETWORK_FILE).is_file():
         return PreTrainedTokenizerFast.from_pretrained(directory)
-    tokenizer = _from_hub(AutoTokenizer, base if directory is None else str(directory))
+    tokenizer = from_hub(AutoTokenizer, base if directory is None else str(directory))
     tokenizer.add_tokens(added_tokens(), special_tokens=True)
     return tokenizer
 
@@ -88,7 +88,7 @@ def save_base(network: nn.Module, tokenizer: Any, directory: Path, facts: Mappin
         new = Path(folder) / "new"
         new.mkdir()
         tokenizer.save_pretrained(new)
-        save_file({k: v.contiguous() for k, v in _weights(network).items()}, new / WEIGHTS_FILE)
+        save_file({k: v.contiguous() for k, v in weights_of(network).items()}, new / WEIGHTS_FILE)
         (new / NETWORK_FILE).write_text(json.dumps(dict(facts), indent=2) + "\n")
         # safetensors makes files that only their owner can read.
         shutil.copymode(new / NETWORK_FILE, new / WEIGHTS_FILE)
@@ -97,19 +97,24 @@ def save_base(network: nn.Module, tokenizer: Any, directory: Path, facts: Mappin
         os.replace(new, directory)
 
 
-def _weights(network: nn.Module) -> dict[str, Tensor]:
+def weights_of(network: nn.Module) -> dict[str, Tensor]:
     """Parameters and persistent buffers by name, each tensor once."""
     seen: dict[int, str] = {}
     state = network.state_dict(keep_vars=True)
     return {name: t.detach() for name, t in state.items() if seen.setdefault(id(t), name) == name}
 
 
-def _load_own(network: nn.Module, directory: Path) -> None:
+def load_own(network: nn.Module, directory: Path) -> None:
+    """Fills a network from a directory written by `save_base`.
+
+    Raises:
+        ValueError: its keys or shapes are not the network's.
+    """
     stored = load_file(directory / WEIGHTS_FILE)
-    wanted = _weights(network)
+    wanted = weights_of(network)
     if not any(name.startswith("vision.") for name in wanted):
         stored = {k: v for k, v in stored.items() if not k.startswith("vision.")}
-    _audit(stored, wanted, f"base {directory.name}")
+    audit_keys(stored, wanted, f"base {directory.name}")
     with torch.no_grad():
         for name, tensor in wanted.items():
             tensor.copy_(stored[name])
@@ -118,12 +123,12 @@ def _load_own(network: nn.Module, directory: Path) -> None:
 def _load_bart(network: nn.Module, source: str) -> None:
     from transformers import BartForConditionalGeneration
 
-    loaded = _weights(_from_hub(BartForConditionalGeneration, source))
-    wanted = {k.removeprefix("bart."): v for k, v in _weights(network).items() if k.startswith("bart.")}
+    loaded = weights_of(from_hub(BartForConditionalGeneration, source))
+    wanted = {k.removeprefix("bart."): v for k, v in weights_of(network).items() if k.startswith("bart.")}
     # The token table (and the logit bias) of the network is longer by the added rows.
     rows = {k: v.shape[0 if k.endswith("weight") else 1] for k, v in loaded.items() if k in _VOCABULARY}
     fitted = {k: _first_rows(v, rows[k], k) if k in rows else v for k, v in wanted.items()}
-    _audit(loaded, fitted, f"BART {source}")
+    audit_keys(loaded, fitted, f"BART {source}")
     with torch.no_grad():
         for name, tensor in fitted.items():
             tensor.copy_(loaded[name])
@@ -137,7 +142,8 @@ def _first_rows(tensor: Tensor, rows: int, name: str) -> Tensor:
     return tensor[:rows] if name.endswith("weight") else tensor[:, :rows]
 
 
-def _audit(stored: Mapping[str, Tensor], wanted: Mapping[str, Tensor], source: str) -> None:
+def audit_keys(stored: Mapping[str, Tensor], wanted: Mapping[str, Tensor], source: str) -> None:
+    """Compares names and shapes of what is stored with what a network wants; ValueError where they differ."""
     missing, left_over = sorted(set(wanted) - set(stored)), sorted(set(stored) - set(wanted))
     shapes = [
         f"{k}: {tuple(stored[k].shape)} instead of {tuple(wanted[k].shape)}"
@@ -151,7 +157,7 @@ def _audit(stored: Mapping[str, Tensor], wanted: Mapping[str, Tensor], source: s
         )
 
 
-def _directory(base: str) -> Path | None:
+def find_directory(base: str) -> Path | None:
     """The directory that `base` names, or None when it can only be a hub id."""
     shipped = shipped_bases()
     if base in shipped:
@@ -168,9 +174,10 @@ def _directory(base: str) -> Path | None:
     return None
 
 
-def _from_hub(kind: Any, source: str) -> Any:
+def from_hub(kind: Any, source: str, **options: Any) -> Any:
+    """What `kind.from_pretrained` makes of a directory or hub id; ValueError with the reason otherwise."""
     try:
-        return kind.from_pretrained(source)
+        return kind.from_pretrained(source, **options)
     except (OSError, ValueError) as error:
         offline = os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0")
         reason = "HF_HUB_OFFLINE is set" if offline else str(error).splitlines()[0]
