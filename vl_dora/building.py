@@ -46,10 +46,7 @@ def build(config: DictConfig) -> Built:
     lightning.seed_everything(config.seed, workers=True, verbose=False)
     model = config.model
     task = made(config.task)
-    source = model.tokenizer or model.base
-    if source is None:
-        raise ValueError("model.tokenizer is not set, nor is model.base; name one of them")
-    tokenizer = made(model.load_tokenizer)(source)
+    tokenizer = make_tokenizer(config)
     data = make_data(config, task, tokenizer)
     network = made(model.network)
     if model.base is not None:
@@ -81,6 +78,18 @@ def encode_pictures(config: DictConfig, built: Built) -> None:
     tower.eval().to(device)
     built.data.encode_pictures(lambda pixels: tower(pixels.to(device)))
     tower.cpu()
+
+
+def make_tokenizer(config: DictConfig) -> Any:
+    """The tokenizer of a config's base.
+
+    Raises:
+        ValueError: none is named, or the one named is not to be had.
+    """
+    source = config.model.tokenizer or config.model.base
+    if source is None:
+        raise ValueError("model.tokenizer is not set, nor is model.base; name one of them")
+    return made(config.model.load_tokenizer)(source)
 
 
 def make_data(config: DictConfig, task: Any, tokenizer: Any, **changes: Any) -> Any:

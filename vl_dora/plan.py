@@ -26,17 +26,23 @@ def plan(config: DictConfig) -> int:
 
 def audit_of(config: DictConfig) -> Any:
     """What `config.adapter` makes of `config.model.network`, both as they would be trained."""
-    import torch
-
     from vl_dora.adapters import apply_adapters
     from vl_dora.building import made, plain
+
+    return apply_adapters(network_on_meta(config), plain(config.adapter), default_lr=made(config.optim).lr)
+
+
+def network_on_meta(config: DictConfig) -> Any:
+    """The network of a config without weights: shapes alone."""
+    import torch
+
+    from vl_dora.building import made
 
     # A tower's own weights would be read, or fetched, while it is built.
     if OmegaConf.select(config, "model.network.vision.weights") is not None:
         config.model.network.vision.weights = None
     with torch.device("meta"):
-        network = made(config.model.network)
-    return apply_adapters(network, plain(config.adapter), default_lr=made(config.optim).lr)
+        return made(config.model.network)
 
 
 def main() -> None:
