@@ -91,13 +91,13 @@ class Collate:
         ids = [e.example.id for e in good]
         good, prompts = self._prompts(good)
         prompts = self._fitting(prompts, ids, "prompt")
-        input_ids = _right_padded(prompts, self.tokenizer.pad_token_id)
-        pixels, features, image_mask, feature_mask = _stack([s.visuals for s in good])
+        input_ids = right_padded(prompts, self.tokenizer.pad_token_id)
+        pixels, features, image_mask, feature_mask = stack_visuals([s.visuals for s in good])
         labels, weights = self._labels(good, ids)
         return Batch(
             examples=tuple(s.example for s in good),
             input_ids=input_ids,
-            attention_mask=_length_mask(prompts, input_ids.shape[1]),
+            attention_mask=length_mask(prompts, input_ids.shape[1]),
             pixels=pixels,
             features=features,
             image_mask=image_mask,
@@ -166,7 +166,7 @@ class Collate:
             return None, None
         rows = self._fitting(self.encode_targets([s.target or "" for s in samples]), ids, "target")
         rows = [row if s.target is not None else [] for row, s in zip(rows, samples, strict=True)]
-        labels = _right_padded(rows, IGNORED)
+        labels = right_padded(rows, IGNORED)
         lengths = torch.tensor([len(row) for row in rows], dtype=torch.float32)
         scores = torch.tensor([s.weight for s in samples], dtype=torch.float32)
         shares = lengths.clamp(min=1) * len(rows) if self.reduction == "sample" else lengths.sum()
@@ -174,17 +174,18 @@ class Collate:
         return labels, weights
 
 
-def _right_padded(rows: Sequence[Sequence[int]], padding: int) -> Tensor:
+def right_padded(rows: Sequence[Sequence[int]], padding: int) -> Tensor:
+    """(B, longest row) int64, `padding` right of the shorter rows."""
     width = max(len(row) for row in rows)
     return torch.tensor([[*row, *[padding] * (width - len(row))] for row in rows], dtype=torch.long)
 
 
-def _length_mask(rows: Sequence[Sequence[int]], width: int) -> Tensor:
+def length_mask(rows: Sequence[Sequence[int]], width: int) -> Tensor:
     """(B, width) bool, True on a row's own places, whatever its tokens are."""
     return torch.arange(width)[None] < torch.tensor([len(row) for row in rows])[:, None]
 
 
-def _stack(
+def stack_visuals(
     visuals: Sequence[tuple[np.ndarray, ...]],
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None]:
     """Pixels, features, image mask, feature mask; samples padded to I pictures with zeros."""
