@@ -8,7 +8,6 @@ A row: {"question_id": "201307251", "question": "Is the sky dark?", "answer": "y
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,9 +17,9 @@ from typing import Any
 from vl_dora.batch import Example, Prediction
 from vl_dora.metrics import gqa as metric
 from vl_dora.metrics.statistic import groups
+from vl_dora.tasks import server_files
 from vl_dora.tasks.checks import has_field, scorable
 from vl_dora.tasks.interface import ScoreReport
-from vl_dora.tasks.submission import write_whole
 
 TYPO = "gpa: {question}"
 """What the reference's image tasks put before every GQA question (VL-T5 and all that built on it)."""
@@ -98,9 +97,8 @@ class GQA:
 
     def write_submission(self, predictions: Sequence[Prediction], directory: Path) -> list[Path]:
         """EvalAI's file `gqa_results.json`: a list of {"questionId": str, "prediction": str}."""
-        rows = [{"questionId": p.id, "prediction": p.text.strip()} for p in predictions]
-        text = json.dumps(rows, ensure_ascii=False, indent=0)
-        return [write_whole(Path(directory) / "gqa_results.json", text + "\n")]
+        answers = {p.id: p.text.strip() for p in predictions}
+        return [server_files.write_gqa(Path(directory) / "gqa_results.json", answers)]
 
 
 def _groups(row: Mapping[str, Any]) -> dict[str, str]:

@@ -14,9 +14,9 @@ from typing import Any
 
 from vl_dora.batch import Example, Prediction
 from vl_dora.metrics import nlvr2 as metric
+from vl_dora.tasks import server_files
 from vl_dora.tasks.checks import has_field, scorable
 from vl_dora.tasks.interface import ScoreReport
-from vl_dora.tasks.submission import write_whole
 
 log = logging.getLogger(__name__)
 
@@ -97,9 +97,8 @@ class NLVR2:
 
         The leaderboard takes no third word: what is neither is written as False.
         """
-        said = {p.id: self._label(p.text) for p in predictions}
-        lines = [f"{name},{'True' if label == 'True' else 'False'}\n" for name, label in said.items()]
-        return [write_whole(Path(directory) / "nlvr2_predictions.csv", "".join(lines))]
+        said = {p.id: self._label(p.text) == "True" for p in predictions}
+        return [server_files.write_nlvr2(Path(directory) / "nlvr2_predictions.csv", said)]
 
     def _label(self, text: str) -> str:
         """False or True, by the task's words; neither for any other text."""

@@ -1,7 +1,7 @@
 """Files of answers in the exact layouts that benchmark servers take, written whole or not at all.
 
 Sources: EvalAI's VQA and GQA challenges, VizWiz, the NLVR2 leaderboard, and VALUE as VL-Adapter submits to
-it. `vl_dora.benchmarks` reads the same layouts.
+it; of benchmarks without a server, what their scripts read. `vl_dora.benchmarks` reads the same layouts.
 """
 
 from __future__ import annotations
@@ -75,6 +75,20 @@ def write_value_captions(path: Path, captions: Iterable[ClipCaption]) -> Path:
             row["ts"] = list(one.ts)
         lines.append(json.dumps({**row, "descs": [{"desc": one.caption}]}, ensure_ascii=False) + "\n")
     return write_whole(path, "".join(lines))
+
+
+def write_answers(path: Path, answers: Mapping[str, str]) -> Path:
+    """MSVD-QA, MSRVTT-QA, ActivityNet-QA: one object {id: answer}, which `vl_dora.score` reads."""
+    return write_whole(path, json.dumps(dict(answers), ensure_ascii=False, indent=0) + "\n")
+
+
+def write_nextqa(path: Path, said: Mapping[str, int], right: Mapping[str, int]) -> Path:
+    """NExT-QA's `eval_mc.py`: {"video_qid": {"prediction": int, "answer": int}}; answers where known."""
+    rows = {
+        name: {"prediction": index, **({"answer": right[name]} if name in right else {})}
+        for name, index in said.items()
+    }
+    return write_whole(path, json.dumps(rows, indent=0) + "\n")
 
 
 def _write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:

@@ -8,7 +8,6 @@ scores "label": {"net": 1.0, "bag": 0.3}.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,9 +16,9 @@ from typing import Any
 
 from vl_dora.batch import Example, Prediction
 from vl_dora.metrics import vqa_accuracy
+from vl_dora.tasks import server_files
 from vl_dora.tasks.checks import has_field, scorable
 from vl_dora.tasks.interface import ScoreReport
-from vl_dora.tasks.submission import write_whole
 
 _TYPES = ("question_type", "answer_type")
 
@@ -88,6 +87,5 @@ class VQA:
 
     def write_submission(self, predictions: Sequence[Prediction], directory: Path) -> list[Path]:
         """EvalAI's file `vqa_results.json`: a list of {"question_id": int, "answer": str}."""
-        rows = [{"question_id": int(p.id), "answer": p.text.strip()} for p in predictions]
-        text = json.dumps(rows, ensure_ascii=False, indent=0)
-        return [write_whole(Path(directory) / "vqa_results.json", text + "\n")]
+        answers = {p.id: p.text.strip() for p in predictions}
+        return [server_files.write_vqa(Path(directory) / "vqa_results.json", answers)]
