@@ -29,7 +29,7 @@ def test_run_directory_holds_all_that_was_promised(finished):
 def test_results_name_everything_a_reader_needs(finished):
     found = results(finished)
     assert found["task"] == "vqa" and found["split"] == "test" and found["samples"] == 8
-    assert set(found["baselines"]) == {"majority", "question_only"}
+    assert set(found["baselines"]) == {"majority", "question_only", "human_agreement"}
     assert found["interval"]["low"] <= found["scores"]["accuracy"] <= found["interval"]["high"]
     assert found["by_type"]["question_type"] and found["before"]["scores"]["accuracy"] >= 0
     audit = json.loads((finished / "audit.json").read_text())

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from data_modules import formats
-from vl_dora.batch import Example
-from vl_dora.tasks.baselines import majority, question_only
+from vl_dora.batch import Example, ImageRef
+from vl_dora.metrics import captions
+from vl_dora.tasks.baselines import human_agreement, majority, question_only
+from vl_dora.tasks.captioning import Captioning
 from vl_dora.tasks.nlvr_cornell import NLVRCornell
 from vl_dora.tasks.shapes import Shapes
 from vl_dora.tasks.vqa import VQA
@@ -76,3 +78,40 @@ def test_no_training_examples_is_an_error():
         majority(VQA(), [], [example(1, "vqa: a?", "red")])
     with pytest.raises(ValueError, match="needs training examples"):
         question_only(VQA(), iter([]), [example(1, "vqa: a?", "red")])
+
+
+def test_people_are_scored_in_turn_against_each_other():
+    texts = {
+        1: ("a man on a moped", "a man rides a moped", "someone with a helmet"),
+        2: ("a girl and a candle", "a girl blows out a candle", "a small cake"),
+        3: ("a train", "a long train by the sea", "the sea"),
+    }
+    test = [
+        Captioning().example({"image_id": n, "captions": said, "images": (ImageRef(f"{n}.png"),)})
+        for n, said in texts.items()
+    ]
+    rounds = [
+        captions.score(
+            [said[place] for said in texts.values()],
+            [[text for text in said if text != said[place]] for said in texts.values()],
+        ).scores
+        for place in range(3)
+    ]
+    found = human_agreement(Captioning(), [], test)
+    assert found is not None
+    assert found.scores == pytest.approx(
+        {name.lower(): 100 * sum(scores[name] for scores in rounds) / 3 for name in rounds[0]}
+    )
+
+
+def test_people_of_one_mind_agree_fully_and_types_are_kept_apart():
+    test = [example(1, "q?", "yes", "is it"), example(2, "q?", "2", "how many")]
+    found = human_agreement(VQA(), [], test)
+    assert found is not None and found.scores["accuracy"] == 100
+    assert found.by_type["question_type"] == {"is it": 100, "how many": 100}
+
+
+def test_one_answer_is_no_agreement():
+    one = Example("3", "q?", "yes", answers=("yes",))
+    assert human_agreement(VQA(), [], [example(1, "q?", "yes"), one]) is None
+    assert human_agreement(VQA(), [], []) is None

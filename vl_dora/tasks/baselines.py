@@ -1,13 +1,13 @@
-"""Baselines: what the training answers alone, and the question alone, would score.
+"""Beside a network's score: what training answers alone, the question alone, and people would score.
 
-Both answer without a look at any picture and are scored by the task itself, so their figures stand beside
-a network's on the same scale.
+All are scored by the task itself, so their figures stand beside a network's on the same scale.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from vl_dora.batch import Example, Prediction
 from vl_dora.tasks.interface import ScoreReport, Task
@@ -38,6 +38,41 @@ def question_only(task: Task, train: Iterable[Example], test: Sequence[Example])
         _task,
     )
     return _score(task, test, [_common_targets(train, key) for key in keys])
+
+
+def human_agreement(task: Task, train: Iterable[Example], test: Sequence[Example]) -> ScoreReport | None:
+    """The score of one person's text against those of the others; None where not all of `test` has several.
+
+    Every person answers in turn, the first of each sample, then the second, and so on up to the number that
+    all samples have; the scores are means over these rounds. The one who answers is no reference, so there
+    is one reference less than a network is scored against, and scores that take the best of all references
+    (BLEU, ROUGE-L, VQA accuracy) come out the lower for it.
+    """
+    rounds = min((len(example.answers) for example in test), default=0)
+    if rounds < 2:
+        return None
+    reports = [
+        task.score([_one_against_the_others(example, place) for example in test]) for place in range(rounds)
+    ]
+    breakdowns = reports[0].by_type
+    return ScoreReport(
+        scores=_means([report.scores for report in reports]),
+        by_type={name: _means([report.by_type[name] for report in reports]) for name in breakdowns},
+    )
+
+
+def _one_against_the_others(example: Example, place: int) -> Prediction:
+    others = example.answers[:place] + example.answers[place + 1 :]
+    return Prediction(replace(example, answers=others), example.answers[place])
+
+
+def _means(rounds: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The mean of each figure over the rounds that have it."""
+    found: dict[str, list[float]] = {}
+    for figures in rounds:
+        for name, value in figures.items():
+            found.setdefault(name, []).append(value)
+    return {name: sum(values) / len(values) for name, values in found.items()}
 
 
 def _task(example: Example) -> str | None:
