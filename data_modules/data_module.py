@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,9 +15,12 @@ import torch
 from data_modules.cache import drawn_world
 from data_modules.clips import ClipSettings
 from data_modules.collate import Collate
+from data_modules.conversation_collate import ConversationCollate
+from data_modules.conversation_reading import with_fitting_conversations
 from data_modules.dataset import EpochSampler, ResumableLoader, VisionLanguageDataset
 from data_modules.encoded import encode_once
 from data_modules.features import open_features
+from data_modules.length_order import ORDERS, GroupedSampler, words_of
 from data_modules.reading import (
     BadSamples,
     FileFormat,
@@ -74,6 +77,10 @@ class VisionLanguageDataModule(lightning.LightningDataModule):
         features: folder of stored features, read in place of pixels; what is in it tells its format.
         video: decoder, frames and fps of clips, see `ClipSettings`.
         limit: role -> at most so many samples, a random subset in file order; None: all.
+        order: of training: "shuffled", or "grouped": the samples of a step are all with pictures or all
+            without, and of like lengths (`data_modules.length_order`).
+        collate: makes the collate of tokenizer, limits, reduction and `on_long`; from the model's config.
+        square_fill: colour of the margins that make pictures square; None: they are stretched.
         keep_in_memory: keep decoded pictures, up to `KEEP_BYTES`.
         seed: of the order, the subset, and the draw of targets.
 
@@ -109,6 +116,9 @@ class VisionLanguageDataModule(lightning.LightningDataModule):
         features: Path | str | None = None,
         video: Mapping[str, Any] | None = None,
         limit: Mapping[str, int | None] | None = None,
+        order: str = "shuffled",
+        collate: Callable[..., Collate | ConversationCollate] = Collate,
+        square_fill: Sequence[int] | None = None,
         keep_in_memory: bool = True,
         seed: int = 0,
     ) -> None:
@@ -144,7 +154,11 @@ class VisionLanguageDataModule(lightning.LightningDataModule):
         if right_cut is not None and right_cut["applies"]:
             max_prompt_tokens, max_target_tokens = right_cut["prompt"], right_cut["target"]
             on_long = "truncate"
-        self.collate = Collate(tokenizer, max_prompt_tokens, max_target_tokens, task.loss_reduction, on_long)
+        if order not in ORDERS:
+            raise ValueError(f"data.order={order!r} must be one of {', '.join(ORDERS)}")
+        self.order = order
+        self.square_fill = _colour(square_fill)
+        self.collate = collate(tokenizer, max_prompt_tokens, max_target_tokens, task.loss_reduction, on_long)
         self.skipped: dict[str, list[str]] = {}
         self._folder: Path | None = None
         self._visuals: Visuals | None = None
@@ -191,7 +205,9 @@ class VisionLanguageDataModule(lightning.LightningDataModule):
         if self.blind:
             return Blank.grey(self.image_size)
         keep = KEEP_BYTES // max(1, self.num_workers) if self.keep_in_memory else 0
-        return Pixels(self.folder, self.image_size, keep_bytes=keep, clips=self.clips)
+        return Pixels(
+            self.folder, self.image_size, keep_bytes=keep, clips=self.clips, square_fill=self.square_fill
+        )
 
     def encode_pictures(self, encode: Callable[[torch.Tensor], torch.Tensor]) -> None:
         """Puts a frozen tower's features in the place of the pictures of all examples read so far.
@@ -253,7 +269,11 @@ class VisionLanguageDataModule(lightning.LightningDataModule):
         rows = drawn_subset(rows, self.limit[role], self.seed)
         if role == "train":
             rows = with_targets(rows, bad)
-        rows = with_fitting_texts(rows, self.collate, bad, training=role == "train")
+        training = role == "train"
+        if isinstance(self.collate, ConversationCollate):
+            rows = with_fitting_conversations(rows, self.collate, bad, training=training)
+        else:
+            rows = with_fitting_texts(rows, self.collate, bad, training=training)
         rows = with_visuals(rows, self.visuals, bad)
         bad.report(len(rows) + len(bad.messages))
         self.skipped[split] = bad.messages
@@ -301,17 +321,10 @@ class VisionLanguageDataModule(lightning.LightningDataModule):
     def _loader(self, split: str, role: str) -> ResumableLoader:
         dataset = self.dataset(split, role)
         training = role == "train"
-        sampler = EpochSampler(
-            len(dataset),
-            seed=self.seed,
-            shuffle=training,
-            num_replicas=self.trainer.world_size if self.trainer else 1,
-            rank=self.trainer.global_rank if self.trainer else 0,
-        )
         return ResumableLoader(
             dataset,
             batch_size=self.batch_size if training else self.eval_batch_size,
-            sampler=sampler,
+            sampler=self._sampler(dataset.examples, training),
             num_workers=self.num_workers,
             collate_fn=self.collate,
             pin_memory=torch.cuda.is_available(),
@@ -319,6 +332,29 @@ class VisionLanguageDataModule(lightning.LightningDataModule):
             # Its own, so that starting a pass draws nothing from the stream of the dropout masks.
             generator=torch.Generator().manual_seed(self.seed),
         )
+
+    def _sampler(self, examples: Sequence[Example], training: bool) -> EpochSampler:
+        trainer = self.trainer
+        num_replicas, rank = (trainer.world_size, trainer.global_rank) if trainer else (1, 0)
+        if training and self.order == "grouped":
+            accumulated = trainer.accumulate_grad_batches if trainer else 1
+            return GroupedSampler(
+                [words_of(example) for example in examples],
+                [bool(example.visuals) for example in examples],
+                group_size=self.batch_size * num_replicas * accumulated,
+                seed=self.seed,
+                num_replicas=num_replicas,
+                rank=rank,
+            )
+        return EpochSampler(
+            len(examples), seed=self.seed, shuffle=training, num_replicas=num_replicas, rank=rank
+        )
+
+
+def _colour(given: Sequence[int] | None) -> tuple[int, ...] | None:
+    if given is not None and (len(given) != 3 or not all(0 <= value <= 255 for value in given)):
+        raise ValueError(f"model.data.square_fill={list(given)} must be three numbers in 0..255, or null")
+    return None if given is None else tuple(given)
 
 
 def _at_least(key: str, least: int, value: int) -> int:

@@ -13,6 +13,7 @@ import torch
 from torch.utils.data import Dataset
 
 from data_modules.collate import Collate, Sample
+from data_modules.conversation_collate import ConversationCollate
 from data_modules.data_module import VisionLanguageDataModule
 from data_modules.dataset import ResumableLoader, VisionLanguageDataset
 from data_modules.mixture_order import ORDERS, Key, MixtureSampler
@@ -44,8 +45,12 @@ class MixtureDataModule(lightning.LightningDataModule):
         on_error: raise or skip.
         max_skipped: how many samples of a split of a part may be left out.
         blind: every picture is replaced by one constant.
-        features: a folder with a folder of stored features for each part, named by `folders`.
+        features: a folder with a folder of stored features for each part.
+        feature_folders: name of a task -> its folder below `features`; None: as `folders`.
+        video: decoder, frames or fps of all clips; see `ClipSettings`.
         limit: role -> at most so many samples of each part.
+        collate: makes each part's collate; from the model's config.
+        square_fill: colour of the margins that make pictures square; None: they are stretched.
         seed: of the order, the subsets and the draw of targets.
 
     Raises:
@@ -71,7 +76,11 @@ class MixtureDataModule(lightning.LightningDataModule):
         max_skipped: int | None = None,
         blind: bool | None = None,
         features: Path | str | None = None,
+        feature_folders: Mapping[str, str] | None = None,
+        video: Mapping[str, Any] | None = None,
         limit: Mapping[str, int | None] | None = None,
+        collate: Callable[..., Collate | ConversationCollate] = Collate,
+        square_fill: Sequence[int] | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -92,6 +101,7 @@ class MixtureDataModule(lightning.LightningDataModule):
         }
         shared = {key: value for key, value in given.items() if value is not None}
         folders = folders or {}
+        feature_folders = folders if feature_folders is None else feature_folders
         self.parts = {
             name: make(
                 task=task.member(name),
@@ -100,9 +110,12 @@ class MixtureDataModule(lightning.LightningDataModule):
                 cache_dir=cache_dir,
                 num_workers=num_workers,
                 seed=seed,
+                collate=collate,
+                square_fill=square_fill,
                 **shared,
                 **_below("root", root, folders.get(name, name)),
-                **_below("features", features, folders.get(name, name)),
+                **_below("features", features, feature_folders.get(name, name)),
+                **_video_of(make, video or {}),
             )
             for name, make in parts.items()
         }
@@ -225,12 +238,24 @@ class MixtureCollate:
         collates: task -> its collate.
     """
 
-    def __init__(self, collates: Mapping[str, Collate]) -> None:
+    def __init__(self, collates: Mapping[str, Collate | ConversationCollate]) -> None:
         self.collates = collates
 
     def __call__(self, drawn: Any) -> Batch | ValueError:
         name, samples = drawn
         return self.collates[name](samples)
+
+
+def _video_of(make: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """What a part is to know of clips: its own settings, and over them those given that are not null."""
+    given = {key: value for key, value in given.items() if value is not None}
+    if not given:
+        return {}
+    own = dict(getattr(make, "keywords", {}).get("video") or {})
+    if "frames" in given or "fps" in given:
+        # Of the two one decides, and the part's may be the other.
+        own |= {"frames": None, "fps": None}
+    return {"video": {**own, **given}}
 
 
 def _below(key: str, folder: Path | str | None, name: str) -> dict[str, str]:

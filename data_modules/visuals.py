@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import stat
 import warnings
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -54,7 +55,9 @@ def require_file(root: Path | str, ref: ImageRef | ClipRef) -> Path:
     return path
 
 
-def load_picture(root: Path | str, ref: ImageRef, size: int | None) -> np.ndarray:
+def load_picture(
+    root: Path | str, ref: ImageRef, size: int | None, square_fill: Sequence[int] | None = None
+) -> np.ndarray:
     """Reads one picture.
 
     Args:
@@ -62,6 +65,8 @@ def load_picture(root: Path | str, ref: ImageRef, size: int | None) -> np.ndarra
         ref: file or array row, with an optional crop in pixels of the upright picture.
         size: height and width to resize to (bicubic, aspect ratio not kept), in pixels; None
             keeps the size. A picture that fits already is not touched.
+        square_fill: red, green, blue (0-255) of the margins that make the picture a square before it is
+            resized; None: it is stretched.
 
     Returns:
         (3, height, width) uint8; red, green, blue.
@@ -79,9 +84,22 @@ def load_picture(root: Path | str, ref: ImageRef, size: int | None) -> np.ndarra
                 f"its {picture.width} x {picture.height} pixels"
             )
         picture = picture.crop((left, top, right, bottom))
+    if square_fill is not None:
+        picture = _squared(picture, square_fill)
     if size is not None and picture.size != (size, size):
         picture = picture.resize((size, size), Image.Resampling.BICUBIC)
     return np.ascontiguousarray(np.asarray(picture, dtype=np.uint8).transpose(2, 0, 1))
+
+
+def _squared(picture: Image.Image, fill: Sequence[int]) -> Image.Image:
+    """The picture in the middle of a square; of an odd margin the smaller half is left and above."""
+    width, height = picture.size
+    if width == height:
+        return picture
+    side = max(width, height)
+    square = Image.new("RGB", (side, side), tuple(fill))
+    square.paste(picture, ((side - width) // 2, (side - height) // 2))
+    return square
 
 
 def _decoded(path: Path, ref: ImageRef) -> Image.Image:
@@ -177,14 +195,23 @@ class Pixels:
         size: height and width in pixels.
         keep_bytes: how many bytes of decoded pictures this process may keep; 0 keeps none.
         clips: how many frames of a clip are shown, and how they are decoded.
+        square_fill: colour of the margins that make pictures square, see `load_picture`; frames of clips
+            are stretched.
     """
 
     def __init__(
-        self, root: Path | str, size: int, *, keep_bytes: int = 0, clips: ClipSettings | None = None
+        self,
+        root: Path | str,
+        size: int,
+        *,
+        keep_bytes: int = 0,
+        clips: ClipSettings | None = None,
+        square_fill: Sequence[int] | None = None,
     ) -> None:
         self.root = Path(root)
         self.size = size
         self.clips = clips or ClipSettings()
+        self.square_fill = square_fill
         self._kept: dict[ImageRef | ClipRef, tuple[ClipRef | None, np.ndarray]] = {}
         self._room = keep_bytes
 
@@ -196,7 +223,7 @@ class Pixels:
         """(3, size, size) uint8; not to be written to."""
         if ref in self._kept:
             return self._kept[ref][1]
-        picture = load_picture(self.root, ref, self.size)
+        picture = load_picture(self.root, ref, self.size, self.square_fill)
         self._keep(ref, None, picture)
         return picture
 

@@ -94,7 +94,9 @@ def make_tokenizer(config: DictConfig) -> Any:
 
 def make_data(config: DictConfig, task: Any, tokenizer: Any, **changes: Any) -> Any:
     """The data module of a config, single options of it replaced."""
-    given = {"image_size": config.model.image_size, "cache_dir": config.paths.cache_dir, **changes}
+    # What a network asks of its data beyond that: how texts are collated, how pictures are made square.
+    asked = {} if OmegaConf.select(config, "model.data") is None else dict(made(config.model.data))
+    given = {**asked, "image_size": config.model.image_size, "cache_dir": config.paths.cache_dir, **changes}
     return made(config.data)(task=task, tokenizer=tokenizer, **given)
 
 

@@ -283,3 +283,20 @@ def test_real_arrays_of_blue_green_red_load_as_red_green_blue(shared):
     stored = np.load(root / "val.input.npy")[7]
     loaded = load_picture(root, ImageRef("val.input.npy", index=7, bgr=True), 30)
     np.testing.assert_array_equal(loaded, stored.transpose(2, 0, 1)[::-1])
+
+
+def test_square_padding_puts_the_picture_in_the_middle_of_the_mean_colour(tmp_path):
+    fill = (122, 116, 104)
+    wide = np.full((3, 8, 3), 200, dtype=np.uint8)
+    Image.fromarray(wide).save(tmp_path / "wide.png")
+    found = load_picture(tmp_path, ImageRef("wide.png"), None, fill)
+    assert found.shape == (3, 8, 8)
+    # Of the five rows left over, two lie above: LLaVA's integer division.
+    assert (found[:, 2:5] == 200).all()
+    for rows in (found[:, :2], found[:, 5:]):
+        assert (rows == np.array(fill)[:, None, None]).all()
+    tall = load_picture(tmp_path, ImageRef("wide.png", crop=(0, 0, 1, 3)), 6, fill)
+    assert tall.shape == (3, 6, 6) and abs(int(tall[0, 3, 0]) - 122) < 20
+    assert np.array_equal(
+        load_picture(tmp_path, ImageRef("wide.png", crop=(0, 0, 3, 3)), None, fill), np.full((3, 3, 3), 200)
+    )
