@@ -92,17 +92,54 @@ def test_image_slots_that_only_pad_do_not_matter(network):
     assert not torch.allclose(first[0], network.logits(batch(other, image_mask=mask))[0])
 
 
-@pytest.mark.parametrize("masked", [True, False])
-def test_padded_frames_are_masked_unless_the_reference_fault_is_asked_for(masked):
+def clips_of(lengths: tuple[int, ...], width: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Features of clips padded with sevens, and their mask."""
+    torch.manual_seed(2)
+    features = torch.randn(len(lengths), 1, width, 16)
+    mask = torch.arange(width)[None, None] < torch.tensor(lengths)[:, None, None]
+    return features.masked_fill(~mask[..., None], 7.0), mask
+
+
+def sequence_network(**options) -> VLBart:
     torch.manual_seed(0)
-    network = VLBart(TEXT, 16, num_visual_tokens=8, pooling="sequence", attends_to_padding=not masked).eval()
-    features = torch.randn(2, 1, 8, 16)
-    mask = torch.ones(2, 1, 8, dtype=torch.bool)
-    mask[1, 0, 5:] = False
-    other = features.clone()
-    other[1, 0, 5:] = 3.0
-    first, second = (network.logits(batch(f, feature_mask=mask)) for f in (features, other))
-    assert torch.allclose(first, second, atol=1e-6) is masked
+    return VLBart(TEXT, 16, num_visual_tokens=8, pooling="sequence", **options).eval()
+
+
+def test_padding_of_a_short_clip_is_not_seen():
+    network = sequence_network()
+    features, mask = clips_of((6, 4), 6)
+    both = network.logits(batch(features, feature_mask=mask))
+    alone = network.logits(batch(features[:, :, :4]))
+    torch.testing.assert_close(both[1], alone[1], atol=1e-5, rtol=1e-4)
+    assert not torch.allclose(both[0], alone[0])
+
+
+def test_the_reference_fills_short_clips_up_with_zeros_and_sees_them():
+    features, mask = clips_of((6, 4), 6)
+    filled = torch.zeros(2, 1, 8, 16)
+    filled[:, :, :6] = features.masked_fill(~mask[..., None], 0.0)
+    faulty, right = sequence_network(attends_to_padding=True), sequence_network()
+    expected = right.logits(batch(filled))
+    torch.testing.assert_close(faulty.logits(batch(features, feature_mask=mask)), expected)
+    # A batch in which no clip is shorter than another needs no mask and is filled up all the same.
+    torch.testing.assert_close(faulty.logits(batch(filled[:, :, :7])), right.logits(batch(filled)))
+    assert not torch.allclose(right.logits(batch(features, feature_mask=mask)), expected)
+
+
+def test_frames_that_only_pad_a_short_clip_are_seen_by_the_reference_alone():
+    torch.manual_seed(0)
+    right = VLBart(TEXT, 16, num_visual_tokens=9, max_images=3).eval()
+    torch.manual_seed(0)
+    faulty = VLBart(TEXT, 16, num_visual_tokens=9, max_images=3, attends_to_padding=True).eval()
+    frames = torch.randn(2, 3, 9, 16)
+    shown = torch.tensor([[True] * 3, [True, False, False]])
+    empty = frames.masked_fill(~shown[:, :, None, None], 0.0)
+    expected = right.logits(batch(empty))
+    torch.testing.assert_close(faulty.logits(batch(frames, image_mask=shown)), expected)
+    alone = right.logits(batch(frames[:, :1]))
+    masked = right.logits(batch(frames, image_mask=shown))
+    torch.testing.assert_close(masked[1], alone[1], atol=1e-5, rtol=1e-4)
+    assert not torch.allclose(masked[1], expected[1])
 
 
 def test_grid_pooling_takes_maxima_over_neighbouring_cells():
@@ -113,15 +150,25 @@ def test_grid_pooling_takes_maxima_over_neighbouring_cells():
     torch.testing.assert_close(pooled[0, 0, 1], square[:2, 2:].amax((0, 1)))
 
 
-def test_long_clips_are_pooled_and_padding_never_wins_a_maximum():
+@pytest.mark.parametrize("faulty", [False, True])
+def test_a_long_clip_is_pooled_alike_whatever_clip_is_beside_it(faulty):
+    network = sequence_network(attends_to_padding=faulty)
+    features, mask = clips_of((29, 11), 29)
+    both = network.logits(batch(features, feature_mask=mask))
+    alone = network.logits(batch(features[:, :, :11]))
+    torch.testing.assert_close(both[1], alone[1], atol=1e-5, rtol=1e-4)
+
+
+def test_long_clips_are_pooled_over_equal_windows_and_short_ones_stay():
     network = VLBart(TEXT, 16, num_visual_tokens=4, pooling="sequence")
-    clip = -torch.rand(1, 1, 8, 16)
-    mask = torch.tensor([[[True] * 5 + [False] * 3]])
-    clip[..., 5:, :] = 0.0
-    pooled, kept = network._pool(clip, mask)
-    torch.testing.assert_close(pooled[0, 0, 0], clip[0, 0, :2].amax(0))
-    torch.testing.assert_close(pooled[0, 0, 2], clip[0, 0, 4])
-    assert kept.tolist() == [[[True, True, True, False]]]
+    clips, mask = clips_of((8, 6, 3), 8)
+    pooled, kept = network._pool(clips, mask)
+    torch.testing.assert_close(pooled[0, 0, 1], clips[0, 0, 2:4].amax(0))
+    # Windows of 6 tokens into 4: 0-1, 1-2, 3-4, 4-5.
+    torch.testing.assert_close(pooled[1, 0, 1], clips[1, 0, 1:3].amax(0))
+    torch.testing.assert_close(pooled[2, 0, :3], clips[2, 0, :3])
+    assert kept.tolist() == [[[True] * 4], [[True] * 4], [[True] * 3 + [False]]]
+    assert (pooled[2, 0, 3] == 0).all()
 
 
 def test_generation_follows_the_argmax_of_the_logits(network):

@@ -40,8 +40,9 @@ class VLBart(nn.Module):
             (frames of a clip).
         max_images: how many pictures a sample may have.
         vision: the tower; None when features are stored.
-        attends_to_padding: the reference's fault of attending to the padding of short clips; for
-            comparison only.
+        attends_to_padding: the reference's fault of filling up short clips, with features of zero, and of
+            attending to them there: a sequence to `num_visual_tokens`, frames to `max_images` where a
+            batch pads them; for comparison only.
 
     Raises:
         ValueError: a batch without what the network needs, or with more pictures than
@@ -146,11 +147,13 @@ class VLBart(nn.Module):
                 f"a sample has {features.shape[1]} pictures, the network takes at most "
                 f"{self.visual_embedding.max_images}; raise model.network.max_images"
             )
-        if mask is None or self.attends_to_padding:
+        if mask is None:
             mask = torch.ones(features.shape[:3], dtype=torch.bool, device=features.device)
         features, mask = self._pool(features, mask)
         if batch.image_mask is not None:
             mask = mask & batch.image_mask[:, :, None]
+        if self.attends_to_padding:
+            features, mask = self._filled_up(features, mask)
         embedded = self.visual_embedding(features, self.bart.model.shared.weight)
         return embedded.flatten(1, 2), mask.flatten(1)
 
@@ -176,12 +179,15 @@ class VLBart(nn.Module):
         if self.pooling == "sequence":
             if num_tokens < wanted:
                 return features, mask
-            # Padding must not win a maximum: it is -inf until a window is padding only.
-            hidden = flat.masked_fill(~mask.flatten(0, 1)[:, None], -torch.inf)
-            pooled = F.adaptive_max_pool1d(hidden, wanted).transpose(1, 2).unflatten(0, features.shape[:2])
-            kept = F.adaptive_max_pool1d(mask.flatten(0, 1)[:, None].float(), wanted)[:, 0] > 0
-            kept = kept.unflatten(0, features.shape[:2])
-            return pooled.masked_fill(~kept[..., None], 0.0), kept
+            # Each clip on its own: padding to a longer one in the batch must not change what is pooled.
+            lengths = mask.flatten(0, 1).sum(1).tolist()
+            pooled = [
+                F.adaptive_max_pool1d(clip[:, :n], wanted) if n > wanted else clip[:, :wanted]
+                for clip, n in zip(flat, lengths, strict=True)
+            ]
+            kept = torch.arange(wanted, device=mask.device) < mask.sum(2, keepdim=True)
+            stacked = torch.stack(pooled).transpose(1, 2).unflatten(0, features.shape[:2])
+            return stacked.masked_fill(~kept[..., None], 0.0), kept
         side, target = isqrt(num_tokens), isqrt(wanted)
         if side * side != num_tokens or target * target != wanted:
             raise ValueError(
@@ -191,3 +197,11 @@ class VLBart(nn.Module):
         grid = F.adaptive_max_pool2d(flat.unflatten(2, (side, side)), target).flatten(2).transpose(1, 2)
         pooled_mask = mask[:, :, :1].expand(-1, -1, wanted)
         return grid.unflatten(0, features.shape[:2]), pooled_mask
+
+    def _filled_up(self, features: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Zeros where nothing is real, up to `num_visual_tokens` of a sequence; the mask hides none."""
+        features = features.masked_fill(~mask[..., None], 0.0)
+        missing = (self.num_visual_tokens or 0) - features.shape[2]
+        if self.pooling == "sequence" and missing > 0:
+            features = F.pad(features, (0, 0, 0, missing))
+        return features, torch.ones(features.shape[:3], dtype=torch.bool, device=features.device)
