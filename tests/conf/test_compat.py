@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import re
 from pathlib import Path
 
@@ -23,6 +24,8 @@ FAULTS = [
     "gqa_prompt_typo",
     "right_truncation",
     "unmasked_padding",
+    "video_moment_as_list",
+    "video_single_reference",
     "vqa_question_20_tokens",
     "vqa_score_bugs",
 ]
@@ -123,6 +126,72 @@ def test_right_truncation(experiment, part, faulty, tmp_path):
     assert batch.labels.shape[1] == (40 if faulty else 62)
 
 
+SPOKEN = [{"text": "red " * 99 + "red", "start": 10.0 * n, "end": 10.0 * n + 9} for n in range(8)]
+
+
+def write_value(folder: Path, name: str, row: dict, subtitles: str) -> None:
+    """One question or clip whose subtitles have 800 words, in VALUE's files."""
+    (folder / "ann" / name.split("_")[0]).mkdir(parents=True)
+    (folder / "ann" / name.split("_")[0] / f"{name}.jsonl").write_text(json.dumps(row) + "\n")
+    lines = json.dumps({"vid_name": "v", "sub": SPOKEN}) + "\n"
+    (folder / "ann" / f"{subtitles}_subtitles.jsonl").write_text(lines)
+
+
+def video_data(experiment: str, folder: Path, part: str, *overrides: str):
+    """The data module of one video task, blind, for a network with 600 places."""
+    at = f"data.parts.{part}" if experiment == "vl_bart_video" else "data"
+    given = [f"experiment={experiment}", f"data.root={folder}", f"{at}.blind=true"]
+    config = composed(*given, f"{at}.max_prompt_tokens=600", *overrides)
+    tokenizer = made(config.model.load_tokenizer)("tiny_scenes")
+    data = made(config.data)(task=made(config.task), tokenizer=tokenizer, image_size=48)
+    return data.parts[part] if experiment == "vl_bart_video" else data
+
+
+ASKED = {"qid": 1, "q": "is it red?", "answer_idx": 1, "ts": [12.0, 13.0], "vid_name": "v"}
+CHOICES = {f"a{n}": "red" for n in range(5)}
+
+
+@pytest.mark.parametrize("experiment", ["tvqa", "vl_bart_video"])
+def test_right_truncation_eats_the_question_of_a_long_clip(experiment, faulty, tmp_path):
+    write_value(tmp_path, "tvqa_val", {**ASKED, **CHOICES}, "tv")
+    data = video_data(experiment, tmp_path, "tvqa", f"compat.right_truncation={faulty}")
+    (example,) = data.examples("val", "val")
+    batch = batch_of(data, example.prompt, "a1")
+    assert batch.input_ids.shape[1] <= 600
+    read = data.tokenizer.decode(batch.input_ids[0], skip_special_tokens=True)
+    assert read.startswith(data.tokenizer.decode(data.tokenizer("[Subs] red")["input_ids"][1:-1]))
+    end = data.tokenizer.decode(data.tokenizer("[Choices] tvqa:")["input_ids"][1:-1]).split()[-1]
+    assert read.endswith(end) is not faulty
+    # The lines nearest to the moment stay.
+    kept = example.prompt.count("red " * 99)
+    assert kept == (8 if faulty else 5)
+
+
+def test_right_truncation_cuts_captions_of_clips_after_20_tokens(faulty, tmp_path):
+    write_value(tmp_path, "yc2c_val_release", {"vid_name": "v", "descs": []}, "yc2")
+    data = video_data("yc2c", tmp_path, "yc2c", f"compat.right_truncation={faulty}")
+    assert batch_of(data, "yc2c: ", LONG).labels.shape[1] == (20 if faulty else 62)
+
+
+@pytest.mark.parametrize("experiment", ["tvc", "how2qa", "vl_bart_video"])
+def test_video_moment_as_list(experiment, faulty):
+    task = made(composed(f"experiment={experiment}", f"compat.video_moment_as_list={faulty}").task)
+    task = task.tasks["tvc"] if experiment == "vl_bart_video" else task
+    row = {**ASKED, **CHOICES, "subtitles": (), "captions": ["It is red."], "frames": None}
+    written = "[TS] ([12.0, 13.0]) " if faulty else "[TS] (12.0-13.0) "
+    assert written in task.example(row).prompt
+
+
+@pytest.mark.parametrize(("experiment", "part"), [("tvc", "tvc"), ("vl_bart_video", "tvc"), ("yc2c", "yc2c")])
+def test_video_single_reference(experiment, part, faulty, tmp_path):
+    descs = [{"desc": text, "desc_id": n} for n, text in enumerate(["It is red.", "All is red."])]
+    row = {"vid_name": "v", "clip_id": 7, "ts": [12.0, 13.0], "descs": descs}
+    write_value(tmp_path, f"{part}_val_release", row, {"tvc": "tv", "yc2c": "yc2"}[part])
+    data = video_data(experiment, tmp_path, part, f"compat.video_single_reference={faulty}")
+    answers = [example.answers for example in data.examples("val", "val")]
+    assert answers == ([("It is red.",), ("All is red.",)] if faulty else [("It is red.", "All is red.")])
+
+
 @pytest.mark.parametrize(("experiment", "part"), [("vqa", None), ("vl_bart_image", "vqa")])
 def test_vqa_score_bugs(experiment, part, faulty):
     task = made(composed(f"experiment={experiment}", f"compat.vqa_score_bugs={faulty}").task)
@@ -135,7 +204,7 @@ def test_vqa_score_bugs(experiment, part, faulty):
     assert report.per_sample["1"] == pytest.approx(30 if faulty else 100)
 
 
-@pytest.mark.parametrize("model", ["tiny_vl_bart", "vl_bart_image", "vl_bart_video"])
+@pytest.mark.parametrize("model", ["tiny_vl_bart", "tiny_vl_bart_clips", "vl_bart_image", "vl_bart_video"])
 def test_unmasked_padding(model, faulty):
     config = composed(f"model={model}", f"compat.unmasked_padding={faulty}")
     with torch.device("meta"):
