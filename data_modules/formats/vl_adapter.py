@@ -75,6 +75,10 @@ class Pictures:
                     return ImageRef(_joined(folder, f"{stem}{suffix}"))
         return ImageRef(_joined(folders[0], f"{stem}{SUFFIXES[0]}"))
 
+    def holds(self, folder: str, name: str) -> bool:
+        """Whether a file of this name lies in the folder."""
+        return name in self._names(folder)
+
     def _names(self, folder: str) -> frozenset[str]:
         if folder not in self._listed:
             path = self.root / folder
