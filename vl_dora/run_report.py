@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import platform
 import shlex
 import sys
@@ -17,6 +18,7 @@ from vl_dora.building import Built, made, make_data
 from vl_dora.run_directory import choice_of
 
 _PACKAGES = ("vl-dora", "torch", "transformers", "timm", "lightning", "hydra-core", "numpy")
+_LEVEL = 0.95
 
 
 def scored(config: DictConfig, built: Built) -> dict[str, Any]:
@@ -32,21 +34,32 @@ def scored(config: DictConfig, built: Built) -> dict[str, Any]:
         "headline": built.task.headline,
     }
     if outcome.report is None:
-        return {**facts, "scores": None, "interval": None, "by_type": None, "baselines": None}
+        empty = ("scores", "interval", "intervals", "by_type", "baselines")
+        return {**facts, **dict.fromkeys(empty)}
     figures = {**figures_of(outcome.report), "baselines": _baselines(config, built)}
     return {**facts, **figures}
 
 
 def figures_of(report: Any) -> dict[str, Any]:
-    """Scores, the headline's 95 % interval and the breakdowns of one report, percent."""
-    from vl_dora.metrics.bootstrap import mean_interval
+    """Scores, 95 % intervals (of the headline, and of every score that has one) and breakdowns, percent.
 
-    ids = list(report.per_sample)
-    clusters = [report.clusters.get(name, name) for name in ids] if report.clusters else None
-    values = [report.per_sample[name] * report.weights.get(name, 1.0) for name in ids]
-    low, high = mean_interval(values, clusters)
-    interval = {"level": 0.95, "low": low, "high": high, "clusters": len(set(clusters or ids))}
-    return {"scores": report.scores, "interval": interval, "by_type": report.by_type}
+    The intervals are those that `vl_dora.score` gives of the same predictions.
+    """
+    from vl_dora.metrics.resampling import intervals_of
+
+    clusters = [report.clusters.get(name, name) for name in report.per_sample]
+    found = intervals_of(report.weighted(), clusters, level=_LEVEL)
+    low, high = found[next(iter(report.scores))]
+    return {
+        "scores": report.scores,
+        "interval": {"level": _LEVEL, "low": low, "high": high, "clusters": len(set(clusters))},
+        "intervals": {
+            name: list(found[name])
+            for name in report.scores
+            if name in found and not math.isnan(found[name][0])
+        },
+        "by_type": report.by_type,
+    }
 
 
 def _baselines(config: DictConfig, built: Built) -> dict[str, Any] | None:
@@ -59,6 +72,8 @@ def _baselines(config: DictConfig, built: Built) -> dict[str, Any] | None:
     found = {}
     for name, node in config.baselines.items():
         report = made(node)(built.task, known, asked)
+        if report is None:  # not to be had of these samples
+            continue
         found[name] = {"scores": report.scores, "by_type": report.by_type}
     return found
 
@@ -133,7 +148,10 @@ def write_outcome(built: Built, folder: Path, results: Mapping[str, Any], *, tit
     if per_sample:
         page = folder / "samples.html"
         counted = [p for p in outcome.predictions if p.id in per_sample]
-        write_samples_page(counted, per_sample, built.data.folder, page, title=title)
+        read_clip = getattr(built.data, "read_clip", None)
+        write_samples_page(
+            counted, per_sample, built.data.folder, page, title=title, read_clip=read_clip
+        )
     write_results(folder / "results.json", results)
 
 
@@ -159,10 +177,10 @@ def summary(results: Mapping[str, Any]) -> str:
     where = f"{results['task']}, split {results['split']}, {results['samples']} samples"
     if results["scores"] is None:
         return f"{where}: no answers to score; predictions are written"
-    interval = results["interval"]
     lines = [where]
     for name, value in results["scores"].items():
-        bounds = f"  [{interval['low']:.1f}, {interval['high']:.1f}]" if name == results["headline"] else ""
+        ends = results["intervals"].get(name)
+        bounds = f"  [{ends[0]:.1f}, {ends[1]:.1f}]" if ends else ""
         beside = [(k, f["scores"][name]) for k, f in (results["baselines"] or {}).items()]
         before = results.get("before")
         beside += [("before training", before["scores"][name])] if before and before["scores"] else []

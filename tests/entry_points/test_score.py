@@ -140,3 +140,21 @@ def test_scoring_brings_nothing_heavy(choices, tmp_path):
     )
     run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
+
+
+def test_a_run_and_the_verb_give_the_same_scores_and_intervals_of_the_same_answers(
+    finished, tmp_path, capsys
+):
+    run = json.loads((finished / "results.json").read_text())
+    (answers,) = (finished / "submission").glob("*.json")
+    asked = {row["question_id"] for row in json.loads(answers.read_text())}
+    (annotations,) = Path(run["data_folder"]).glob("*test*annotations.json")
+    document = json.loads(annotations.read_text())
+    document["annotations"] = [row for row in document["annotations"] if row["question_id"] in asked]
+    (tmp_path / "asked.json").write_text(json.dumps(document))
+    given = [f"predictions={answers}", f"references={tmp_path / 'asked.json'}", "output=json"]
+    score(composed("metric=vqa_accuracy", *given))
+    found = json.loads(capsys.readouterr().out)
+    assert found["scores"]["accuracy"] == round(run["scores"]["accuracy"], 2)
+    assert found["intervals"]["accuracy"] == pytest.approx(run["intervals"]["accuracy"])
+    assert run["intervals"]["accuracy"] == [run["interval"]["low"], run["interval"]["high"]]

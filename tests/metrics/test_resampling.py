@@ -8,8 +8,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from vl_dora.metrics.bootstrap import mean_interval
-from vl_dora.metrics.resampling import intervals, paired_differences
+from vl_dora.metrics.resampling import intervals, intervals_of, paired_differences
 from vl_dora.metrics.statistic import Scaled, Scored, Sums, Together, at_once, groups, means, ratio
 
 
@@ -31,15 +30,40 @@ def test_the_interval_of_a_mean_is_that_of_the_normal_law():
     assert (low, high) == pytest.approx((np.mean(values) - half, np.mean(values) + half), abs=0.01)
 
 
-def test_the_interval_agrees_with_the_bootstrap_of_means_on_clusters():
+def test_the_interval_agrees_with_a_plain_loop_over_clusters_of_unequal_size():
     rng = np.random.default_rng(1)
-    clusters = [str(place // 5) for place in range(500)]
-    values = [float(rng.random() < 0.3 + 0.4 * (int(name) % 2)) for name in clusters]
-    mine = intervals(scored(values, clusters), resamples=5000)["accuracy"]
-    other = mean_interval(values, clusters, resamples=5000)
-    assert mine == pytest.approx(other, abs=0.01)
-    alone = intervals(scored(values), resamples=5000)["accuracy"]
-    assert mine[1] - mine[0] > 1.15 * (alone[1] - alone[0])
+    clusters = rng.integers(40, size=300)
+    values = rng.random(300) + clusters / 10
+    members = [values[clusters == name] for name in np.unique(clusters)]
+    means_of_draws = []
+    for _ in range(4000):
+        drawn = np.concatenate([members[i] for i in rng.integers(len(members), size=len(members))])
+        means_of_draws.append(drawn.mean())
+    found = intervals(scored(values.tolist(), clusters.tolist()), resamples=4000)["accuracy"]
+    assert found == pytest.approx(tuple(np.quantile(means_of_draws, [0.025, 0.975])), abs=0.06)
+
+
+def test_clusters_of_equal_items_widen_the_interval_by_the_root_of_their_size():
+    values = np.repeat(np.random.default_rng(4).random(500), 9).tolist()
+    alone = intervals(scored(values))["accuracy"]
+    joined = intervals(scored(values, np.repeat(np.arange(500), 9).tolist()))["accuracy"]
+    assert (joined[1] - joined[0]) / (alone[1] - alone[0]) == pytest.approx(3, rel=0.1)
+
+
+def test_a_wider_level_gives_a_wider_interval():
+    values = scored(np.random.default_rng(9).random(100).tolist())
+    (low, high), (lower, higher) = (intervals(values, level=level)["accuracy"] for level in (0.8, 0.99))
+    assert lower < low < values.scores["accuracy"] < high < higher
+
+
+def test_equal_values_leave_no_interval():
+    assert intervals(scored([30.0] * 50))["accuracy"] == (30.0, 30.0)
+    assert intervals(scored([30.0]))["accuracy"] == (30.0, 30.0)
+
+
+def test_scores_of_no_items_have_no_interval():
+    with pytest.raises(ValueError, match="no items"):
+        intervals_of(means({"accuracy": []}), [])
 
 
 def test_the_same_seed_gives_the_same_interval_and_another_seed_another():

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
 from vl_dora.batch import ImageRef, Prediction
 from vl_dora.metrics import captions
+from vl_dora.metrics.resampling import intervals, intervals_of
 from vl_dora.tasks.captioning import Captioning
 from vl_dora.tasks.interface import Task
 
@@ -56,6 +58,27 @@ def test_scores_are_the_official_ones_times_100():
     assert report.scores["cider"] == pytest.approx(sum(report.per_sample.values()) / 3)
     assert report.per_sample["483108"] > report.per_sample["391895"] > 0
     assert len(set(report.clusters.values())) == 3
+
+
+def test_every_score_has_the_interval_of_the_corpus_score_itself():
+    texts = [
+        f"a {word} man on a {thing}" for word in "red small old".split() for thing in "bike moped".split()
+    ]
+    rows = [row(391895 if n % 2 else 483108) for n in range(6)]
+    made = [{**mine, "image_id": n, "images": (ImageRef(f"{n}.jpg"),)} for n, mine in enumerate(rows)]
+    said = [Prediction(Captioning().example(mine), text) for mine, text in zip(made, texts, strict=True)]
+    report = Captioning().score(said)
+    official = captions.score(texts, [mine["captions"] for mine in made])
+    clusters = [report.clusters[name] for name in report.per_sample]
+    assert intervals_of(report.weighted(), clusters) == {
+        name.lower(): pytest.approx((100 * low, 100 * high))
+        for name, (low, high) in intervals(official).items()
+    }
+    # BLEU of a resample is no mean of the BLEU of its pictures: it is worked out anew.
+    weights = np.array([[3.0, 0, 1, 0, 0, 2]])
+    thrice = [said[place] for place in (0, 0, 0, 2, 5, 5)]
+    again = captions.score([p.text for p in thrice], [p.answers for p in thrice]).scores["Bleu_4"]
+    assert report.weighted()(weights)["bleu_4"][0] == pytest.approx(100 * again)
 
 
 def test_a_picture_without_captions_cannot_be_scored():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
 from vl_dora.batch import ImageRef, Prediction
@@ -74,6 +75,14 @@ def test_only_balanced_questions_count_and_all_entailed_ones_make_consistency():
     assert report.scores["binary"] == 100 and report.scores["open"] == 50
     assert report.scores["consistency"] == 50
     assert set(report.per_sample) == set(report.clusters) == {"1", "4", "5"}
+    # Questions 1 and 5 alone: all right.
+    found = report.weighted()(np.array([[1.0, 1, 1], [1, 0, 1]]))
+    assert {name: list(found[name]) for name in report.scores} == {
+        "accuracy": [pytest.approx(200 / 3), 100],
+        "binary": [100, 100],
+        "open": [50, 100],
+        "consistency": [50, 50],
+    }
     assert "distribution" not in report.scores  # no percentage
     assert report.by_type["question_type"] == {"verifyAttr": 100, "directAttr": 50}
     assert report.by_type["steps"] == {"2": pytest.approx(200 / 3)}

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
 from vl_dora.batch import ImageRef, Prediction
-from vl_dora.metrics.bootstrap import mean_interval
+from vl_dora.metrics.resampling import intervals_of
 from vl_dora.tasks import baselines
 from vl_dora.tasks.gqa import GQA
 from vl_dora.tasks.interface import Task, TaskMixture
@@ -66,14 +67,30 @@ def test_the_average_of_the_headlines_leads_and_every_score_has_its_tasks_name(m
     assert report.by_type["nlvr2/label"] == {"false": 0, "true": 100}
 
 
-def test_the_weighted_mean_of_the_samples_is_the_average(mixture, predictions):
+def test_each_task_is_scored_by_its_own_samples_whatever_they_weigh(mixture, predictions):
     report = mixture.score(predictions)
-    assert set(report.per_sample) == set(report.weights) == {p.id for p in predictions}
-    weighted = [report.per_sample[name] * report.weights[name] for name in report.per_sample]
-    assert sum(weighted) / len(weighted) == pytest.approx(62.5)
-    assert sum(report.weights.values()) / len(report.weights) == pytest.approx(1)
-    low, high = mean_interval(weighted, resamples=200)
-    assert low < 62.5 < high
+    assert list(report.per_sample) == [p.id for p in predictions]
+    found = report.weighted()(np.array([[1.0] * 6, [2, 1, 0, 1, 3, 3]]))
+    # Of GQA the first is wrong, of NLVR2 the second.
+    assert {name: list(values) for name, values in found.items()} == {
+        "average": [62.5, 50],
+        "gqa/accuracy": [75, 50],
+        "nlvr2/accuracy": [50, 50],
+        "nlvr2/consistency": [0, 0],
+    }
+
+
+def test_the_interval_of_the_average_is_that_of_the_tasks_resampled_one_by_one(mixture):
+    random = np.random.default_rng(0)
+    asked = [gqa(mixture, n, "yes" if random.random() < 0.8 else "no") for n in range(300)]
+    seen = [nlvr2(mixture, n, "true" if random.random() < 0.6 else "false") for n in range(60)]
+    report = mixture.score(asked + seen)
+    # Each sample for itself: here all samples of a task are of one cluster.
+    low, high = intervals_of(report.weighted(), list(report.per_sample), resamples=4000)["average"]
+    hits = np.array(list(report.per_sample.values()))
+    error = np.sqrt(hits[:300].var() / 300 + hits[300:].var() / 60) / 2
+    average = report.scores["average"]
+    assert (low, high) == pytest.approx((average - 1.96 * error, average + 1.96 * error), abs=0.4)
 
 
 def test_clusters_of_two_tasks_are_never_one(mixture, predictions):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from vl_dora.batch import ImageRef, Prediction
+from vl_dora.metrics.statistic import at_once
 from vl_dora.tasks.interface import Task
 from vl_dora.tasks.nlvr2 import NLVR2
 
@@ -59,7 +60,7 @@ def test_a_sentence_is_consistent_only_if_all_its_pairs_are_right():
         (row("dev-1-1-1", "False"), "true"),
     )
     report = NLVR2().score(predictions(*rows))
-    assert report.scores == {"accuracy": 75, "consistency": 50}
+    assert report.scores == at_once(report.weighted(), 4) == {"accuracy": 75, "consistency": 50}
     assert report.by_type == {"label": {"false": 50, "true": 100}}
     assert report.clusters["dev-1-0-0"] == report.clusters["dev-1-1-0"] != report.clusters["dev-1-0-1"]
 

@@ -9,6 +9,7 @@ import pytest
 from data_modules.formats import NLVRCornell as Reader
 from vl_dora.batch import Prediction
 from vl_dora.metrics.nlvr_cornell import score_pictures
+from vl_dora.metrics.statistic import at_once
 from vl_dora.tasks.interface import Task
 from vl_dora.tasks.nlvr_cornell import NLVRCornell
 
@@ -80,6 +81,7 @@ def test_scores_the_official_sample_as_the_official_script_does(dev, shared):
     assert report.scores == {"accuracy": expected["precision"], "consistency": expected["consistency"]}
     assert sum(report.per_sample.values()) / 5934 == pytest.approx(report.scores["accuracy"])
     assert len(set(report.clusters.values())) == 267
+    assert at_once(report.weighted(), 5934) == pytest.approx(report.scores)
 
 
 def test_the_submission_read_back_as_the_script_reads_it_scores_the_same(dev, shared, tmp_path):

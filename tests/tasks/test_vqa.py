@@ -7,6 +7,7 @@ import json
 import pytest
 
 from vl_dora.batch import ImageRef, Prediction
+from vl_dora.metrics.statistic import at_once
 from vl_dora.tasks.interface import Task
 from vl_dora.tasks.vqa import VQA
 
@@ -81,6 +82,7 @@ def test_the_headline_is_the_mean_of_the_samples():
     assert VQA().headline == next(iter(report.scores)) == "accuracy"
     assert report.per_sample == pytest.approx({"1": 30, "2": 60, "3": 0})
     assert report.scores["accuracy"] == pytest.approx(30)
+    assert at_once(report.weighted(), 3) == pytest.approx(report.scores)
 
 
 def test_questions_on_one_picture_are_one_cluster():

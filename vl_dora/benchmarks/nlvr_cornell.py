@@ -12,8 +12,9 @@ from pathlib import Path
 from vl_dora.benchmarks.csv_rows import pairs_of
 from vl_dora.benchmarks.fields import take
 from vl_dora.benchmarks.files import by_id, matched, rows_of
+from vl_dora.metrics import nlvr_cornell
 from vl_dora.metrics.nlvr_cornell import is_right
-from vl_dora.metrics.statistic import Scored, at_once, groups, means
+from vl_dora.metrics.statistic import Scored, at_once, groups
 
 
 @dataclass(frozen=True)
@@ -45,17 +46,9 @@ class NLVRCornell:
                 for place in range(self.permutations)
             }
         texts = matched(said, labels, files=(predictions, references))
-        right = [float(is_right(text, label)) for text, label in zip(texts, labels.values(), strict=True)]
+        right = [is_right(text, label) for text, label in zip(texts, labels.values(), strict=True)]
         presentations = [name.split("-")[0] for name in labels]
-        whole: dict[str, float] = {}
-        for name, hit in zip(presentations, right, strict=True):
-            whole[name] = min(whole.get(name, 1.0), hit)
-        seen: set[str] = set()
-        consistent: list[float | None] = []
-        for name in presentations:
-            consistent.append(None if name in seen else whole[name])
-            seen.add(name)
-        statistic = means({"precision": right, "consistency": consistent})
+        statistic = nlvr_cornell.statistic(presentations, right)
         return Scored(
             scores=at_once(statistic, len(right)),
             scale="0 to 1",

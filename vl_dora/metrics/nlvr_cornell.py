@@ -7,8 +7,10 @@ missing or surplus prediction is an error even where the counts happen to agree.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+
+from vl_dora.metrics.statistic import Sums, means
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,24 @@ def summarise(right: Iterable[tuple[str, bool]]) -> NLVRScores:
     if not total:
         raise ValueError("NLVR precision of no predictions is undefined; got an empty sequence")
     return NLVRScores(hits / total, sum(consistent.values()) / len(consistent))
+
+
+def statistic(presentations: Sequence[str], right: Sequence[bool]) -> Sums:
+    """`precision` and `consistency`, 0 to 1, of predictions by how often each counts.
+
+    Args:
+        presentations: of n predictions; those of one belong together, and a resample draws all or none.
+        right: whether each of them is right.
+    """
+    whole: dict[str, bool] = {}
+    for name, hit in zip(presentations, right, strict=True):
+        whole[name] = whole.get(name, True) and bool(hit)
+    consistent: list[float | None] = []
+    for name in presentations:
+        # A presentation counts once, with its first prediction.
+        value = whole.pop(name, None)
+        consistent.append(None if value is None else float(value))
+    return means({"precision": [float(hit) for hit in right], "consistency": consistent})
 
 
 def score_pictures(

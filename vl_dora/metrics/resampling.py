@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vl_dora.metrics.statistic import Numbers, Scored
+from vl_dora.metrics.statistic import Numbers, Scored, WeightedScores
 
 # Weights made at once; bounds the memory to some 30 MB whatever the number of items.
 _AT_ONCE = 1 << 22
@@ -38,24 +38,38 @@ class Difference:
 def intervals(
     scored: Scored, *, level: float = 0.95, resamples: int = 1000, seed: int = 0
 ) -> dict[str, tuple[float, float]]:
-    """Name -> lower and upper end of the percentile bootstrap interval of each score.
+    """Name -> lower and upper end of the interval of each score; see `intervals_of`."""
+    found = intervals_of(scored.statistic, scored.clusters, level=level, resamples=resamples, seed=seed)
+    return {name: found[name] for name in scored.scores}
+
+
+def intervals_of(
+    statistic: WeightedScores,
+    clusters: Sequence[Hashable],
+    *,
+    level: float = 0.95,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> dict[str, tuple[float, float]]:
+    """Name -> lower and upper end of the percentile bootstrap interval of each score of a statistic.
 
     Args:
-        scored: the scores.
+        statistic: scores of weighted items.
+        clusters: the cluster of each item, drawn as a whole.
         level: share of the resampled scores inside, 0 < level < 1.
         resamples: how many resamples are drawn.
         seed: the same seed gives the same intervals.
 
     Raises:
-        ValueError: `level` or `resamples` is out of range.
+        ValueError: there are no items, or `level` or `resamples` is out of range.
     """
     _check(level, resamples)
-    members = _numbered(scored.clusters)
+    if not len(clusters):
+        raise ValueError("an interval of scores of no items is undefined")
+    members = _numbered(clusters)
     rng = np.random.default_rng(seed)
-    found: list[dict[str, Numbers]] = []
-    for count in _portions(resamples, len(members)):
-        found.append(scored.statistic(_drawn(rng, count, members)))
-    return {name: _ends(np.concatenate([part[name] for part in found]), level) for name in scored.scores}
+    found = [statistic(_drawn(rng, count, members)) for count in _portions(resamples, len(members))]
+    return {name: _ends(np.concatenate([part[name] for part in found]), level) for name in found[0]}
 
 
 def paired_differences(

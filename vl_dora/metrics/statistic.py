@@ -17,6 +17,10 @@ from numpy.typing import NDArray
 Numbers = NDArray[np.float64]
 
 
+WeightedScores = Callable[[Numbers], dict[str, Numbers]]
+"""Weights (R, n) of the items -> name -> scores (R,) under them; NaN where a score is undefined."""
+
+
 class Statistic(Protocol):
     """Scores of weighted items."""
 
@@ -79,6 +83,28 @@ class Scaled:
     def beside(self, other: Scaled) -> Scaled:
         """Both sets of items in this unit."""
         return Scaled(self.of.beside(other.of), self.factor)
+
+
+@dataclass(frozen=True)
+class Averaged:
+    """Scores of several sets of items that lie side by side, and the average of their headlines.
+
+    Args:
+        parts: name of each set -> its own scores, which of them is its headline, and how many items it has.
+    """
+
+    parts: Mapping[str, tuple[WeightedScores, str, int]]
+
+    def __call__(self, weights: Numbers) -> dict[str, Numbers]:
+        """`average` and `<set>/<score>`, each (R,), under `weights` (R, n) of all items."""
+        average, start = np.zeros(len(weights)), 0
+        found: dict[str, Numbers] = {}
+        for name, (scores, headline, count) in self.parts.items():
+            own = scores(weights[:, start : start + count])
+            average += own[headline] / len(self.parts)
+            found |= {f"{name}/{key}": values for key, values in own.items()}
+            start += count
+        return {"average": average, **found}
 
 
 def ratio(above: Numbers, below: Numbers) -> Numbers:

@@ -55,11 +55,11 @@ class Captioning:
         scorable(predictions)
         scored = metric.score([p.text for p in predictions], [p.answers for p in predictions])
         shares = cider(tokenize([p.text for p in predictions]), [tokenize(p.answers) for p in predictions])
-        named = {name.lower(): 100 * value for name, value in scored.scores.items()}
         return ScoreReport(
-            scores={"cider": named.pop("cider"), **named},
+            scores=_in_percent(scored.scores),
             per_sample={p.id: 100 * share for p, share in zip(predictions, shares, strict=True)},
             clusters={p.id: p.example.images[0].path if p.example.images else p.id for p in predictions},
+            statistic=lambda weights: _in_percent(scored.statistic(weights)),
         )
 
     def write_submission(self, predictions: Sequence[Prediction], directory: Path) -> list[Path]:
@@ -67,3 +67,8 @@ class Captioning:
         rows = [{"image_id": int(p.id.split("-")[0]), "caption": p.text.strip()} for p in predictions]
         text = json.dumps(rows, ensure_ascii=False, indent=0)
         return [write_whole(Path(directory) / "captions_results.json", text + "\n")]
+
+
+def _in_percent(scores: Mapping[str, Any]) -> dict[str, Any]:
+    """Official scores in lower case and times 100; CIDEr, the headline, is their first."""
+    return {name.lower(): 100 * value for name, value in scores.items()}

@@ -93,6 +93,7 @@ class GQA:
             by_type={"question_type": detailed, **scored.by_type},
             per_sample=hits,
             clusters={p.id: images[p.id] for p in counted},
+            statistic=scored.statistic,
         )
 
     def write_submission(self, predictions: Sequence[Prediction], directory: Path) -> list[Path]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from vl_dora.batch import Example, Prediction
+from vl_dora.metrics.statistic import WeightedScores, means
 
 
 @dataclass(frozen=True)
@@ -22,17 +23,23 @@ class ScoreReport:
         scores: name -> value, percent (0-100); the first is the headline.
         by_type: breakdown name -> group -> headline score in percent, for instance
             {"question_type": {"how many": 61.2}}.
-        per_sample: id -> headline contribution in percent; their weighted mean is the headline score. A
-            sample that does not count (an unbalanced question of GQA) is absent.
+        per_sample: id -> headline contribution in percent; unless `statistic` says otherwise, their mean is
+            the headline score. A sample that does not count (an unbalanced question of GQA) is absent.
         clusters: id -> cluster to resample together in a bootstrap; empty: every id its own.
-        weights: id -> weight of a sample in the headline, 1 on average; empty: all the same.
+        statistic: the scores, or some of them with the headline, under weights of the samples of
+            `per_sample`, in their order; what intervals are worked out from. None: the mean of `per_sample`.
     """
 
     scores: dict[str, float]
     by_type: dict[str, dict[str, float]] = field(default_factory=dict)
     per_sample: dict[str, float] = field(default_factory=dict)
     clusters: dict[str, str] = field(default_factory=dict)
-    weights: dict[str, float] = field(default_factory=dict)
+    statistic: WeightedScores | None = None
+
+    def weighted(self) -> WeightedScores:
+        """Scores under weights of the samples of `per_sample`, in their order; at least the headline."""
+        headline = next(iter(self.scores))
+        return self.statistic or means({headline: list(self.per_sample.values())})
 
 
 @runtime_checkable

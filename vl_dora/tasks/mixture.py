@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from vl_dora.batch import Example, Prediction
+from vl_dora.metrics.statistic import Averaged
 from vl_dora.tasks.interface import ScoreReport, Task
 
 GROUP = "task"
@@ -49,7 +50,6 @@ class Member:
             report,
             per_sample={f"{self.name}/{key}": value for key, value in report.per_sample.items()},
             clusters={f"{self.name}/{key}": f"{self.name}/{c}" for key, c in report.clusters.items()},
-            weights={f"{self.name}/{key}": value for key, value in report.weights.items()},
         )
 
     def write_submission(self, predictions: Sequence[Prediction], directory: Path) -> list[Path]:
@@ -99,8 +99,6 @@ class Mixture:
     def score(self, predictions: Sequence[Prediction]) -> ScoreReport:
         """`average`, the mean of the headlines of the tasks that have answers, then `<task>/<score>`.
 
-        A sample weighs so much in the headline that every task weighs the same.
-
         Raises:
             ValueError: there is no prediction with answers, or one of no task of the mixture.
         """
@@ -112,18 +110,18 @@ class Mixture:
             raise ValueError("none of the predictions has answers to score against (data.split)")
         headlines = {name: r.scores[self.tasks[name].headline] for name, r in reports.items()}
         scores = {"average": sum(headlines.values()) / len(headlines)}
-        total = sum(len(report.per_sample) for report in reports.values())
-        weights: dict[str, float] = {}
-        for report in reports.values():
-            share = total / (len(reports) * len(report.per_sample))
-            weights |= {key: share * report.weights.get(key, 1.0) for key in report.per_sample}
         return ScoreReport(
             scores=scores | {f"{n}/{k}": v for n, r in reports.items() for k, v in r.scores.items()},
             by_type={"task": headlines}
             | {f"{n}/{k}": groups for n, r in reports.items() for k, groups in r.by_type.items()},
             per_sample={k: v for r in reports.values() for k, v in r.per_sample.items()},
             clusters={k: r.clusters.get(k, k) for r in reports.values() for k in r.per_sample},
-            weights=weights,
+            statistic=Averaged(
+                {
+                    name: (report.weighted(), self.tasks[name].headline, len(report.per_sample))
+                    for name, report in reports.items()
+                }
+            ),
         )
 
     def write_submission(self, predictions: Sequence[Prediction], directory: Path) -> list[Path]:

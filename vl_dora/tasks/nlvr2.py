@@ -14,6 +14,7 @@ from typing import Any
 
 from vl_dora.batch import Example, Prediction
 from vl_dora.metrics import nlvr2 as metric
+from vl_dora.metrics.statistic import Scaled
 from vl_dora.tasks import server_files
 from vl_dora.tasks.checks import has_field, scorable
 from vl_dora.tasks.interface import ScoreReport
@@ -90,6 +91,7 @@ class NLVR2:
             by_type={"label": by_label},
             per_sample={name: 100.0 * (said[name] == label) for name, label in labels.items()},
             clusters={p.id: p.example.groups["statement"] for p in predictions},
+            statistic=Scaled(scored.statistic, 100.0),
         )
 
     def write_submission(self, predictions: Sequence[Prediction], directory: Path) -> list[Path]:

@@ -81,6 +81,7 @@ class NLVRCornell:
         right = {p.id: nlvr_cornell.is_right(p.text, p.answers[0]) for p in predictions}
         presentations = {p.id: p.example.groups["presentation"] for p in predictions}
         scores = nlvr_cornell.summarise((presentations[name], hit) for name, hit in right.items())
+        statistic = nlvr_cornell.statistic(list(presentations.values()), list(right.values()))
         by_label: dict[str, list[bool]] = {}
         for prediction in predictions:
             by_label.setdefault(prediction.answers[0], []).append(right[prediction.id])
@@ -91,6 +92,7 @@ class NLVRCornell:
             },
             per_sample={name: 100.0 * hit for name, hit in right.items()},
             clusters=presentations,
+            statistic=lambda weights: _as_scored(statistic(weights)),
         )
 
     def write_submission(self, predictions: Sequence[Prediction], directory: Path) -> list[Path]:
@@ -125,3 +127,8 @@ class NLVRCornell:
 def _word(text: str) -> str:
     word = text.strip().lower()
     return word if word in WORDS else NEITHER
+
+
+def _as_scored(found: Mapping[str, Any]) -> dict[str, Any]:
+    """The official names and units turned into those of the task."""
+    return {"accuracy": 100 * found["precision"], "consistency": 100 * found["consistency"]}

@@ -16,6 +16,7 @@ from typing import Any
 
 from vl_dora.batch import Example, Prediction
 from vl_dora.metrics import vqa_accuracy
+from vl_dora.metrics.statistic import means
 from vl_dora.tasks import server_files
 from vl_dora.tasks.checks import has_field, scorable
 from vl_dora.tasks.interface import ScoreReport
@@ -83,6 +84,7 @@ class VQA:
             by_type={"question_type": leading.per_question_type, "answer_type": leading.per_answer_type},
             per_sample=dict(zip((p.id for p in predictions), leading.per_sample, strict=True)),
             clusters={p.id: p.example.images[0].path if p.example.images else p.id for p in predictions},
+            statistic=means({"accuracy": leading.per_sample, beside: other.per_sample}),
         )
 
     def write_submission(self, predictions: Sequence[Prediction], directory: Path) -> list[Path]:
