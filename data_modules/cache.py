@@ -77,6 +77,17 @@ def world_name(write: Callable[..., Any]) -> str:
     given = {**defaults, **keywords}
     digest = hashlib.sha256(function.__qualname__.encode())
     digest.update(json.dumps(given, sort_keys=True, default=str).encode())
-    for source in sorted(Path(inspect.getfile(function)).parent.glob("*.py")):
-        digest.update(source.name.encode() + source.read_bytes())
+    digest.update(_sources_beside(Path(inspect.getfile(function))))
     return f"{function.__module__.rpartition('.')[2]}-{digest.hexdigest()[:12]}"
+
+
+@functools.cache
+def _sources_beside(file: Path) -> bytes:
+    """A digest of the Python files in the folder of `file`, as they are when it is first asked for.
+
+    Read again, it would name an edit that the process, which imported the files before, does not draw by.
+    """
+    digest = hashlib.sha256()
+    for source in sorted(file.parent.glob("*.py")):
+        digest.update(source.name.encode() + source.read_bytes())
+    return digest.digest()

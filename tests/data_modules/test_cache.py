@@ -66,6 +66,24 @@ def test_changed_drawing_code_is_another_world(tmp_path):
     assert first.startswith("world-")
 
 
+def test_code_edited_while_a_process_runs_gives_its_drawings_no_new_name(tmp_path):
+    (tmp_path / "world.py").write_text(WORLD.format(pause=0))
+    code = (
+        "import pathlib, world; from data_modules.cache import world_name; print(world_name(world.write)); "
+        "pathlib.Path('world.py').write_text('# edited'); print(world_name(world.write))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", code],
+        cwd=tmp_path,
+        env=_env(),
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    before, after = done.stdout.split()
+    assert before == after
+
+
 def test_a_drawing_that_fails_leaves_nothing(tmp_path):
     with pytest.raises(RuntimeError):
         drawn_world(broken, tmp_path)
