@@ -88,3 +88,33 @@ def load_clip(root: Path, ref: ClipRef, size: int | None, decoder: str) -> tuple
     )
     shown = replace(ref, indices=tuple(found.indices.tolist()), times=tuple(found.times.tolist()))
     return shown, np.ascontiguousarray(found.frames.transpose(0, 3, 1, 2))
+
+
+def reread_clip(root: Path, ref: ClipRef, settings: ClipSettings) -> tuple[np.ndarray, tuple[float, ...]]:
+    """The frames of a clip as they are in the file, and their times, for people to look at.
+
+    Args:
+        root: the folder that `ref.path` is relative to.
+        ref: where its `indices` are known, those frames; else as many as the settings say.
+        settings: decoder, frames and fps.
+
+    Returns:
+        (n, height, width, 3) uint8 in red, green, blue, and n seconds.
+
+    Raises:
+        VideoError: the file cannot be used, or has other frames than those that were shown.
+    """
+    from data_modules.video import VideoError, sample_frames
+
+    asked, path = settings.settled(ref), root / ref.path
+    found = sample_frames(
+        path,
+        count=asked.count,
+        fps=asked.fps,
+        decoder=settings.decoder,
+        start=asked.start,
+        end=asked.end,
+    )
+    if ref.indices is not None and found.indices.tolist() != list(ref.indices):
+        raise VideoError.of(path, "has other frames now than those that were shown")
+    return found.frames, tuple(found.times.tolist())

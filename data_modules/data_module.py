@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from data_modules.cache import drawn_world
-from data_modules.clips import ClipSettings
+from data_modules.clips import ClipSettings, reread_clip
 from data_modules.collate import Collate
 from data_modules.conversation_collate import ConversationCollate
 from data_modules.conversation_reading import with_fitting_conversations
@@ -31,8 +31,8 @@ from data_modules.reading import (
     with_targets,
     with_visuals,
 )
-from data_modules.visuals import Blank, Pixels
-from vl_dora.batch import Example
+from data_modules.visuals import Blank, Pixels, require_file
+from vl_dora.batch import ClipRef, Example
 from vl_dora.tasks.interface import Task
 
 if TYPE_CHECKING:
@@ -229,6 +229,15 @@ class VisionLanguageDataModule(lightning.LightningDataModule):
             examples = (example for read in self._examples.values() for example in read)
             refs = dict.fromkeys(ref for example in examples for ref in example.visuals)
             self._visuals = encode_once(self.visuals, refs, encode, KEEP_BYTES) or self.visuals
+
+    def read_clip(self, ref: ClipRef) -> tuple[np.ndarray, tuple[float, ...]]:
+        """The frames of a clip of an example, (n, height, width, 3) uint8, and their seconds.
+
+        Raises:
+            ValueError: the file is missing or cannot be used.
+        """
+        require_file(self.folder, ref)
+        return reread_clip(self.folder, ref, self.clips)
 
     def prepare_data(self) -> None:
         """Draws the embedded world; Lightning calls it in one process only."""

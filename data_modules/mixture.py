@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import lightning
+import numpy as np
 import torch
 from torch.utils.data import Dataset
 
@@ -17,7 +18,7 @@ from data_modules.conversation_collate import ConversationCollate
 from data_modules.data_module import VisionLanguageDataModule
 from data_modules.dataset import ResumableLoader, VisionLanguageDataset
 from data_modules.mixture_order import ORDERS, Key, MixtureSampler
-from vl_dora.batch import Batch, Example
+from vl_dora.batch import Batch, ClipRef, Example
 from vl_dora.tasks.interface import TaskMixture
 
 if TYPE_CHECKING:
@@ -141,6 +142,10 @@ class MixtureDataModule(lightning.LightningDataModule):
         """As `VisionLanguageDataModule.encode_pictures`, in every part."""
         for part in self.parts.values():
             part.encode_pictures(encode)
+
+    def read_clip(self, ref: ClipRef) -> tuple[np.ndarray, tuple[float, ...]]:
+        """As `VisionLanguageDataModule.read_clip`; clips in examples have absolute paths."""
+        return next(iter(self.parts.values())).read_clip(ref)
 
     def prepare_data(self) -> None:
         """Draws the embedded worlds; Lightning calls it in one process only."""

@@ -148,9 +148,13 @@ def write_outcome(built: Built, folder: Path, results: Mapping[str, Any], *, tit
     if per_sample:
         page = folder / "samples.html"
         counted = [p for p in outcome.predictions if p.id in per_sample]
-        read_clip = getattr(built.data, "read_clip", None)
         write_samples_page(
-            counted, per_sample, built.data.folder, page, title=title, read_clip=read_clip
+            counted,
+            per_sample,
+            built.data.folder,
+            page,
+            title=title,
+            read_clip=built.data.read_clip,
         )
     write_results(folder / "results.json", results)
 

@@ -183,3 +183,28 @@ def test_the_defaults_of_the_config_are_those_of_the_code():
 
     with initialize_config_module("vl_dora.conf", version_base="1.3"):
         assert ClipSettings(**compose("data/_video").data.video) == ClipSettings()
+
+
+def test_people_see_the_frames_that_were_shown_as_they_are_in_the_file(build, clips):
+    data = build()
+    for number in range(5):
+        shown = data.dataset("test")[number].example.frames
+        frames, times = data.read_clip(shown)
+        assert frames.shape == (len(shown.indices), 32, 32, 3) and times == shown.times
+        expected = [(SHORT if "short" in shown.path else LONG)[n] for n in shown.indices]
+        assert [round(float(frame.mean())) for frame in frames] == pytest.approx(expected, abs=2)
+
+
+def test_a_clip_that_changed_or_went_is_not_shown_as_what_it_was(build, clips):
+    data = build()
+    shown = data.dataset("test")[0].example.frames
+    with pytest.raises(ValueError, match="long.mp4 has other frames now than those that were shown"):
+        data.read_clip(replace(shown, indices=(0, 1, 2, 3)))
+    (clips / "long.mp4").unlink()
+    with pytest.raises(ValueError, match="video .*long.mp4 is missing"):
+        data.read_clip(shown)
+
+
+def test_a_clip_of_stored_features_is_shown_by_the_settings(build):
+    frames, times = build().read_clip(ClipRef("long.mp4"))
+    assert len(frames) == 4 and times == (0.1, 0.4, 0.7, 1.0)

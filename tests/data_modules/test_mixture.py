@@ -5,10 +5,12 @@ from __future__ import annotations
 import functools
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from data_modules import VisionLanguageDataModule
+from data_modules.clips import ClipSettings
 from data_modules.collate import Sample
 from data_modules.mixture import MixtureDataModule, MixtureDataset
 from vl_dora.batch import ClipRef, Example
@@ -141,6 +143,30 @@ def test_one_root_holds_a_folder_for_each_part(mixture, tmp_path):
     data = mixture(root=tmp_path / "all", folders={"two": "TWO"})
     assert data.folder == tmp_path / "all"
     assert len(ids(data.val_dataloader())) > 0
+
+
+def test_stored_features_may_lie_in_folders_of_their_own(mixture):
+    folders = {"one": "tv/clip-vit", "two": "tv/clip-vit", "three": "yc2/clip-vit"}
+    data = mixture(features="~/vis", feature_folders=folders, folders={"one": "elsewhere"})
+    home = Path("~").expanduser()
+    assert [part.features for part in data.parts.values()] == [
+        str(home / "vis" / f) for f in folders.values()
+    ]
+    beside = mixture(features="/vis", folders={"one": "ONE"})
+    assert [part.features for part in beside.parts.values()] == ["/vis/ONE", "/vis/two", "/vis/three"]
+
+
+def test_settings_of_clips_hold_for_all_parts_and_null_leaves_them(mixture):
+    own = {"one": {"video": {"decoder": "pyav", "frames": None, "fps": 2.0}}}
+    data = mixture(own, video={"decoder": None, "frames": 4, "fps": None})
+    assert data.parts["one"].clips == ClipSettings("pyav", frames=4, fps=None)
+    assert data.parts["two"].clips == ClipSettings("auto", frames=4, fps=None)
+    data = mixture(own, video={"decoder": None, "frames": None, "fps": None})
+    assert data.parts["one"].clips == ClipSettings("pyav", frames=None, fps=2.0)
+    data = mixture(own, video={"decoder": "auto", "frames": None, "fps": None})
+    assert data.parts["one"].clips == ClipSettings("auto", frames=None, fps=2.0)
+    with pytest.raises(ValueError, match="data.video.size is unknown; allowed: decoder, frames, fps"):
+        mixture(video={"size": 3})
 
 
 def test_the_split_to_score_may_differ_between_parts(mixture):

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vl_dora.batch import Example, ImageRef, Prediction
+from vl_dora.batch import ClipRef, Example, ImageRef, Prediction
 from vl_dora.reports.pictures import embedded_png, read_picture
-from vl_dora.reports.samples_page import choose, truth_of, verdict_of, write_samples_page
+from vl_dora.reports.samples_page import MOST_FRAMES, choose, truth_of, verdict_of, write_samples_page
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
@@ -160,3 +160,60 @@ def test_a_browser_shows_the_cards_and_a_filter_button_hides_the_others(tmp_path
     before, after = shown(page), shown(pressed)
     assert len(re.findall(r"<article(?![^>]*hidden)", before)) == 9 and ">9 shown<" in before
     assert len(re.findall(r"<article(?![^>]*hidden)", after)) == 3 and ">3 shown<" in after
+
+
+SEEN = ClipRef("videos/v.mp4", count=3, indices=(0, 4, 8), times=(0.1, 0.5, 0.9))
+
+
+def page_of_clip(tmp_path, clip, read_clip) -> str:
+    example = Example("1", "tvqa: who?", "a1", frames=clip, answers=("a1",), groups={})
+    page = tmp_path / "samples.html"
+    write_samples_page(
+        [Prediction(example, "a0")], {"1": 0.0}, tmp_path, page, title="t", read_clip=read_clip
+    )
+    return page.read_text()
+
+
+def test_a_clip_is_a_strip_of_the_frames_shown_with_their_times(tmp_path):
+    frames = np.stack([np.full((90, 160, 3), value, np.uint8) for value in (10, 120, 240)])
+    asked = []
+
+    def read_clip(clip):
+        asked.append(clip)
+        return frames, (0.1, 0.5, 0.94)
+
+    text = page_of_clip(tmp_path, SEEN, read_clip)
+    assert asked == [SEEN]
+    assert re.findall("<figcaption>(.*?)</figcaption>", text) == ["0.1 s", "0.5 s", "0.9 s"]
+    shown = [
+        np.asarray(Image.open(io.BytesIO(base64.b64decode(data))))
+        for data in re.findall('<img src="data:image/jpeg;base64,([^"]+)"', text)
+    ]
+    assert [picture.shape for picture in shown] == [(90, 160, 3)] * 3
+    assert [round(float(picture.mean())) for picture in shown] == [10, 120, 240]
+    assert 'class="note"' not in text and "No picture" not in text
+
+
+def test_of_a_long_clip_some_frames_are_shown_and_that_is_said(tmp_path):
+    frames = np.zeros((64, 8, 8, 3), np.uint8)
+    clip = ClipRef("v.mp4", count=64, indices=tuple(range(64)), times=tuple(map(float, range(64))))
+    text = page_of_clip(tmp_path, clip, lambda _: (frames, clip.times))
+    times = re.findall("<figcaption>(.*?) s</figcaption>", text)
+    assert len(times) == MOST_FRAMES and times[0] == "0.0" and times[-1] == "63.0"
+    assert f"{MOST_FRAMES} of 64 frames" in text
+
+
+def test_frames_beside_stored_features_are_told_to_be_others(tmp_path):
+    text = page_of_clip(tmp_path, ClipRef("v.mp4"), lambda _: (np.zeros((1, 8, 8, 3), np.uint8), (0.5,)))
+    assert "the network read stored features" in text
+
+
+def test_a_clip_that_is_gone_or_not_to_be_read_is_named(tmp_path):
+    def read_clip(clip):
+        raise ValueError(f"video {clip.path} is missing")
+
+    assert "No picture: videos/v.mp4: video videos/v.mp4 is missing" in page_of_clip(
+        tmp_path, SEEN, read_clip
+    )
+    text = page_of_clip(tmp_path, SEEN, None)
+    assert "videos/v.mp4, of which no frame is shown here" in text

@@ -1,4 +1,4 @@
-"""The picture behind an `ImageRef`, and the picture inside a page."""
+"""The picture behind an `ImageRef`, and the picture or frame inside a page."""
 
 from __future__ import annotations
 
@@ -36,6 +36,15 @@ def read_picture(image: ImageRef, root: Path) -> np.ndarray:
         left, top, right, bottom = image.crop
         pixels = pixels[top:bottom, left:right]
     return pixels
+
+
+def embedded_jpeg(pixels: np.ndarray, *, longest: int = 192) -> str:
+    """As `embedded_png`, as JPEG: many frames of a clip fit into a page."""
+    picture = Image.fromarray(np.ascontiguousarray(pixels, dtype=np.uint8))
+    picture.thumbnail((longest, longest))
+    stream = io.BytesIO()
+    picture.save(stream, format="JPEG", quality=80)
+    return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
 
 
 def embedded_png(pixels: np.ndarray, *, longest: int = 384) -> str:

@@ -1,4 +1,4 @@
-"""A page of sample predictions: pictures, question, answer, truth; one file, no network needed."""
+"""A page of sample predictions: pictures or frames, question, answer, truth; one file, no network needed."""
 
 from __future__ import annotations
 
@@ -9,14 +9,22 @@ from pathlib import Path
 
 import numpy as np
 
-from vl_dora.batch import Example, ImageRef, Prediction
+from vl_dora.batch import ClipRef, Example, ImageRef, Prediction
 from vl_dora.reports import pictures
 from vl_dora.reports.files import whole_file
+
+MOST_FRAMES = 16
+"""Of one clip on the page; of longer ones every so many."""
+
+ReadClip = Callable[[ClipRef], tuple[np.ndarray, Sequence[float]]]
 
 
 @dataclass(frozen=True)
 class Card:
-    """One prediction as the page shows it; `percent` is its score, `verdict` right, partly or wrong."""
+    """One prediction as the page shows it; `percent` is its score, `verdict` right, partly or wrong.
+
+    `frames` are those of its clip, (address, time), and `note` says what is to be known of them.
+    """
 
     id: str
     question: str
@@ -27,6 +35,8 @@ class Card:
     groups: Mapping[str, str]
     pictures: tuple[str, ...]
     lost: tuple[str, ...]
+    frames: tuple[tuple[str, str], ...] = ()
+    note: str = ""
 
 
 def verdict_of(percent: float) -> str:
@@ -75,8 +85,9 @@ def write_samples_page(
     title: str,
     limit: int = 60,
     read_picture: Callable[[ImageRef], np.ndarray] | None = None,
+    read_clip: ReadClip | None = None,
 ) -> None:
-    """Writes one HTML file with the pictures inside, wrong answers first, filters by group.
+    """Writes one HTML file with the pictures and frames inside, wrong answers first, filters by group.
 
     Args:
         predictions: what the network said.
@@ -86,6 +97,8 @@ def write_samples_page(
         title: head of the page.
         limit: how many predictions are shown.
         read_picture: gives the (height, width, 3) uint8 pixels of a picture; reads below `root` when None.
+        read_clip: gives the (n, height, width, 3) uint8 frames of a clip and their n seconds; None: the page
+            says that no frame is shown.
 
     Raises:
         ValueError: a prediction has no entry in `per_sample`.
@@ -99,7 +112,7 @@ def write_samples_page(
     keys = sorted({key for prediction in predictions for key in prediction.example.groups})
     group = "question_type" if "question_type" in keys else next(iter(keys), None)
     chosen = choose(predictions, per_sample, group=group, limit=limit)
-    cards = [_card(prediction, per_sample[prediction.id], read) for prediction in chosen]
+    cards = [_card(prediction, per_sample[prediction.id], read, read_clip) for prediction in chosen]
 
     # Templates are compiled only where a page is written.
     from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -125,7 +138,12 @@ def _values(cards: Sequence[Card], key: str) -> list[str]:
     return sorted({card.groups[key] for card in cards if key in card.groups})
 
 
-def _card(prediction: Prediction, percent: float, read: Callable[[ImageRef], np.ndarray]) -> Card:
+def _card(
+    prediction: Prediction,
+    percent: float,
+    read: Callable[[ImageRef], np.ndarray],
+    read_clip: ReadClip | None,
+) -> Card:
     example = prediction.example
     shown, lost = [], []
     for image in example.images:
@@ -134,6 +152,13 @@ def _card(prediction: Prediction, percent: float, read: Callable[[ImageRef], np.
             shown.append(pictures.embedded_png(read(image)))
         except (OSError, ValueError) as error:
             lost.append(f"{image.path}: {error}")
+    frames: tuple[tuple[str, str], ...] = ()
+    note = ""
+    if example.frames is not None:
+        try:
+            frames, note = strip(example.frames, read_clip)
+        except (OSError, ValueError) as error:
+            lost.append(f"{example.frames.path}: {error}")
     return Card(
         id=prediction.id,
         question=example.prompt,
@@ -144,4 +169,26 @@ def _card(prediction: Prediction, percent: float, read: Callable[[ImageRef], np.
         groups=example.groups,
         pictures=tuple(shown),
         lost=tuple(lost),
+        frames=frames,
+        note=note,
     )
+
+
+def strip(clip: ClipRef, read_clip: ReadClip | None) -> tuple[tuple[tuple[str, str], ...], str]:
+    """Frames of a clip as (address, time), at most `MOST_FRAMES` of them, and a note; empty without any.
+
+    Raises:
+        ValueError, OSError: the clip cannot be read any more.
+    """
+    if read_clip is None:
+        return (), f"{clip.path}, of which no frame is shown here"
+    frames, times = read_clip(clip)
+    chosen = range(len(frames))
+    notes = []
+    if len(frames) > MOST_FRAMES:
+        chosen = np.linspace(0, len(frames) - 1, MOST_FRAMES).round().astype(int).tolist()
+        notes.append(f"{MOST_FRAMES} of {len(frames)} frames")
+    if clip.indices is None:
+        notes.append("frames of this page's choice: the network read stored features")
+    shown = tuple((pictures.embedded_jpeg(frames[n]), f"{times[n]:.1f} s") for n in chosen)
+    return shown, ", ".join(notes)
