@@ -62,13 +62,19 @@ def _report(config: DictConfig, metric: Any, given: Mapping[str, Path]) -> dict[
             raise ValueError(f"against: {error}") from error
         report["against_scores"] = second.scores
         if config.resamples:
+            try:
+                differences = paired_differences(scored, second, **settings)
+            except ValueError as error:
+                raise ValueError(
+                    f"predictions={given['predictions']} and against={given['against']}: {error}"
+                ) from error
             report["differences"] = {
                 name: {
                     "difference": found.difference,
                     "interval": [found.low, found.high],
                     "p_value": found.p_value,
                 }
-                for name, found in paired_differences(scored, second, **settings).items()
+                for name, found in differences.items()
             }
     return report | {"resampling": settings}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from vl_dora.benchmarks.csv_rows import pairs_of
-from vl_dora.benchmarks.files import answers_of, by_id, id_of, matched, rows_of, values_of
+from vl_dora.benchmarks.files import answers_of, by_id, first_of, id_of, matched, rows_of, values_of
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_an_id_twice_in_an_object_is_counted_and_named(write):
 
 
 def test_an_id_twice_in_rows_is_counted_and_named():
-    rows = [({"id": n % 2}, "w") for n in range(4)]
+    rows = [({"id": n % 2}, "w") for n in range(6)]
     with pytest.raises(ValueError, match=r"predictions=p: 2 ids \(0, 1\) more than once"):
         by_id(rows, lambda row, where: id_of(row, ("id",), where), "predictions=p")
 
@@ -89,10 +89,15 @@ def test_answers_stand_in_rows_or_in_one_object(write, value):
 
 def test_an_id_is_text_or_a_whole_number(write):
     assert id_of({"qid": 7}, ("id", "qid"), "w") == "7"
-    with pytest.raises(ValueError, match="w: none of the fields id, qid is there; it has a"):
+    with pytest.raises(ValueError, match="w: none of the fields id, qid is there; fields there: a"):
         id_of({"a": 1}, ("id", "qid"), "w")
     with pytest.raises(ValueError, match="must be a whole number or a text, got True"):
         id_of({"id": True}, ("id",), "w")
+
+
+def test_a_field_of_one_name_is_missed_by_that_name():
+    with pytest.raises(ValueError, match="w: the field 'answer' is missing; fields there: id, said"):
+        first_of({"id": 1, "said": 2}, ("answer",), "w")
 
 
 def test_csv_rows_are_pairs(write):

@@ -58,6 +58,18 @@ def test_cornell_official_figures_of_pictures_and_of_statements(write, kit):
         assert scored.scores == pytest.approx(expected[outcome], abs=1e-15)
 
 
+def test_a_word_that_is_no_label_is_wrong_and_counted_and_a_head_is_no_picture(write):
+    references = write("dev.jsonl", [{"identifier": "7-0", "label": "true"}])
+    lines = [f"dev-7-0-{k}.png,{'yes' if k < 2 else 'True'}\n" for k in range(6)]
+    scored = NLVRCornell()(write("p.csv", "".join(lines)), references)
+    assert scored.scores == {"precision": pytest.approx(4 / 6), "consistency": 0.0}
+    (note,) = scored.notes
+    assert note.startswith("2 of 6 predictions are neither true nor false") and "'yes' for 7-0-0" in note
+    assert NLVRCornell()(write("s.csv", "7-0,TRUE\n"), references).notes == ()
+    with pytest.raises(ValueError, match=r"p.csv: 'image' is no name of a picture, split-n-m-k.png"):
+        NLVRCornell()(write("p.csv", "".join(["image,label\n", *lines])), references)
+
+
 def test_textvqa_official_figures_joined_by_id_and_by_picture_and_question(write, kit):
     sample = kit("textvqa_accuracy")
     data, by_id, by_prompt = [], [], []

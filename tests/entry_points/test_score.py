@@ -142,6 +142,17 @@ def test_scoring_brings_nothing_heavy(choices, tmp_path):
     assert run.returncode == 0, run.stderr
 
 
+def test_files_of_other_items_are_not_compared_and_both_are_named(tmp_path):
+    (tmp_path / "dev.json").write_text(json.dumps({"identifier": "7-0", "label": "true"}) + "\n")
+    (tmp_path / "statements.csv").write_text("7-0,true\n")
+    (tmp_path / "pictures.csv").write_text("".join(f"dev-7-0-{k}.png,true\n" for k in range(6)))
+    given = [f"predictions={tmp_path / 'statements.csv'}", f"references={tmp_path / 'dev.json'}"]
+    with pytest.raises(
+        ValueError, match="predictions=.*statements.csv and against=.*pictures.csv: .* not of the same"
+    ):
+        score(composed("metric=nlvr_cornell", *given, f"against={tmp_path / 'pictures.csv'}"))
+
+
 def test_a_run_and_the_verb_give_the_same_scores_and_intervals_of_the_same_answers(
     finished, tmp_path, capsys
 ):

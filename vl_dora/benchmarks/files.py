@@ -29,7 +29,7 @@ def rows_of(path: Path | str, option: str) -> list[tuple[dict[str, Any], str]]:
     try:
         document = json.loads(text)
     except json.JSONDecodeError:
-        return list(_lines(text, Path(path)))
+        return list(_lines(text, path, option))
     if isinstance(document, dict):
         lists = [name for name in _LISTS if isinstance(document.get(name), list)]
         if not lists and text.strip().count("\n") == 0:
@@ -47,11 +47,12 @@ def rows_of(path: Path | str, option: str) -> list[tuple[dict[str, Any], str]]:
     ]
 
 
-def _lines(text: str, path: Path) -> Iterator[tuple[dict[str, Any], str]]:
+def _lines(text: str, path: Path | str, option: str) -> Iterator[tuple[dict[str, Any], str]]:
+    named_file = f"{option}={path}"
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
             where = f"{path}, row {number}"
-            yield as_object(parsed(line, path, number), where), where
+            yield as_object(parsed(line, named_file, number), where), where
 
 
 def values_of(path: Path | str, option: str) -> dict[str, Any]:
@@ -74,10 +75,11 @@ def values_of(path: Path | str, option: str) -> dict[str, Any]:
     try:
         document = as_object(json.loads(text, object_pairs_hook=kept), str(path))
     except json.JSONDecodeError:
-        parsed(text, path)  # says where it is broken
+        parsed(text, f"{option}={path}")  # says where it is broken
         raise
     if doubled:
-        raise ValueError(f"{option}={path}: {_counted(doubled)} more than once; each id may have one value")
+        twice = _counted(list(dict.fromkeys(doubled)))
+        raise ValueError(f"{option}={path}: {twice} more than once; each id may have one value")
     return document
 
 
@@ -101,7 +103,9 @@ def by_id(rows: Iterable[tuple[T, str]], of: Callable[[T, str], str], file: str)
         else:
             found[name] = row
     if doubled:
-        raise ValueError(f"{file}: {_counted(doubled)} more than once; each id may be there once")
+        raise ValueError(
+            f"{file}: {_counted(list(dict.fromkeys(doubled)))} more than once; each id may be there once"
+        )
     return found
 
 
@@ -142,7 +146,10 @@ def first_of(row: Mapping[str, Any], names: tuple[str, ...], where: str) -> Any:
     """The value under the first of `names` that a row has; ValueError where it has none."""
     found = next((name for name in names if name in row), None)
     if found is None:
-        raise ValueError(f"{where}: none of the fields {', '.join(names)} is there; it has {named(row)}")
+        wanted = f"the field {names[0]!r} is missing"
+        if len(names) > 1:
+            wanted = f"none of the fields {', '.join(names)} is there"
+        raise ValueError(f"{where}: {wanted}; fields there: {named(row)}")
     return row[found]
 
 

@@ -6,6 +6,7 @@ References: dev.json, one {"identifier": "3125-1", "label": "true", "sentence": 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from vl_dora.benchmarks.files import by_id, matched, rows_of
 from vl_dora.metrics import nlvr_cornell
 from vl_dora.metrics.nlvr_cornell import is_right
 from vl_dora.metrics.statistic import Scored, at_once, groups
+
+_PICTURE = re.compile(r"[^-.]+-(\d+-\d+-\d+)\.png")
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,8 @@ class NLVRCornell:
         if any(name.endswith(".png") for name in said):
             # The script drops the word of the split and the ending.
             pictures = [(text, name) for name, text in said.items()]
-            said = by_id(pictures, lambda text, name: _picture(name), f"predictions={predictions}")
+            file = f"predictions={predictions}"
+            said = by_id(pictures, lambda text, name: _picture(name, file), file)
             labels = {
                 f"{name}-{place}": label
                 for name, label in labels.items()
@@ -57,8 +61,14 @@ class NLVRCornell:
             by_type={
                 "label": dict(sorted(groups([word.lower() for word in labels.values()], right).items()))
             },
+            notes=nlvr_cornell.notes(dict(zip(labels, texts, strict=True))),
         )
 
 
-def _picture(name: str) -> str:
-    return name.split(".")[0].partition("-")[2]
+def _picture(name: str, file: str) -> str:
+    found = _PICTURE.fullmatch(name)
+    if found is None:
+        raise ValueError(
+            f"{file}: {name!r} is no name of a picture, split-n-m-k.png, such as dev-3125-1-0.png"
+        )
+    return found[1]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from vl_dora.metrics.nlvr_cornell import is_right
+from vl_dora.metrics.nlvr_cornell import is_right, notes
 from vl_dora.metrics.statistic import Scored, Together, at_once, means
 
 
@@ -57,6 +57,7 @@ def score(
         statistic=statistic,
         clusters=clusters,
         by_type={"label": _by_label(labels, right)},
+        notes=notes(predictions),
     )
 
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 from vl_dora.metrics.statistic import Sums, means
 
+LABELS = ("true", "false")
+
 
 @dataclass(frozen=True)
 class NLVRScores:
@@ -29,6 +31,18 @@ class NLVRScores:
 def is_right(prediction: str, label: str) -> bool:
     """Whether a prediction agrees with a label, ignoring case and outer white space."""
     return prediction.strip().lower() == label.strip().lower()
+
+
+def notes(predictions: Mapping[str, str]) -> tuple[str, ...]:
+    """What to know of predictions that are neither true nor false, whatever their case."""
+    strays = {name: text for name, text in predictions.items() if text.strip().lower() not in LABELS}
+    if not strays:
+        return ()
+    name, text = next(iter(strays.items()))
+    return (
+        f"{len(strays)} of {len(predictions)} predictions are neither true nor false and count as wrong, "
+        f"such as {text!r} for {name}",
+    )
 
 
 def summarise(right: Iterable[tuple[str, bool]]) -> NLVRScores:
