@@ -34,7 +34,10 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
             "numpy",
         },
     ),
-    "vl_dora/tasks": ({"vl_dora.tasks", "vl_dora.batch", "vl_dora.metrics"}, set()),
+    "vl_dora/tasks": (
+        {"vl_dora.tasks", "vl_dora.batch", "vl_dora.metrics"},
+        {"openpyxl"},  # MMBench's server takes workbooks; an optional extra
+    ),
     "vl_dora/lightning_modules": (
         {
             "vl_dora.lightning_modules",

@@ -6,7 +6,7 @@
     test2015/COCO_test2015_000000262144.jpg       the pictures
 
 NAME is test-dev2015, test2015, val2014 and so on. EvalAI wants an answer to every question of test2015 where
-a model has answered those of test-dev2015: `listed_in` of a row names the file that lists them.
+a model has answered those of test-dev2015: `listed_in` of a row names the file that lists all it wants.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class LlavaVQAv2:
         """The questions of a split, in file order.
 
         A row holds question_id (int), asked_id, text, question and images, where annotated question_type,
-        answer_type and answers, and where EvalAI wants more questions than are asked `listed_in`.
+        answer_type and answers, and `listed_in`, the file that names every question EvalAI wants.
 
         Raises:
             FileNotFoundError: no file of questions.
@@ -61,7 +61,7 @@ class LlavaVQAv2:
         root = Path(root)
         name = self.names.get(split, split)
         asked, path = self._asked(root, name, split)
-        listed = self._listed(root, name)
+        listed = self._listed(root, name) or path.absolute()
         known = root / f"v2_mscoco_{name}_annotations.json"
         if known.is_file():
             annotated = VQAv2(names={})._annotations(root, name).values()
@@ -72,7 +72,7 @@ class LlavaVQAv2:
             facts: dict[str, Any] = {
                 k: annotation[k] for k in ("question_type", "answer_type", "answers") if k in annotation
             }
-            yield {**row, **facts, **({"listed_in": str(listed)} if listed else {})}, where
+            yield {**row, **facts, "listed_in": str(listed)}, where
 
     def splits(self, root: Path) -> tuple[str, ...]:
         """The split words whose questions are in the folder, known words first."""

@@ -4,7 +4,7 @@ Pictures
 - `vqa_accuracy`: VQA accuracy, official and as VL-T5 computes it
 - `contractions`: the misspelt contractions that VQA accuracy puts right
 - `textvqa_accuracy`: TextVQA accuracy, ST-VQA accuracy, ANLS
-- `gqa`, `nlvr2`, `nlvr_cornell`, `pope`, `scienceqa`: the scores of these benchmarks
+- `gqa`, `nlvr2`, `nlvr_cornell`, `pope`, `scienceqa`, `mmbench`: the scores of these benchmarks
 - `exact_match`: equality after trimming and lower-casing
 
 Captions

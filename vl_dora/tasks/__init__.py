@@ -2,6 +2,8 @@
 
 - `interface`: what a task is, and the report of its scores
 - `vqa`, `gqa`, `nlvr2`, `captioning`, `nlvr_cornell`, `shapes`: the tasks with pictures
+- `llava_vqav2`, `llava_gqa`, `vizwiz`, `scienceqa`, `textvqa`, `pope`, `mmbench`: LLaVA's benchmarks, and
+  `ask`, questions about one's own pictures; `llava_answers` writes what all of them hand in
 - `subtitled_choice` (TVQA, How2QA), `video_captioning` (TVC, YC2C), `open_video_qa` (MSVD-QA, MSRVTT-QA,
   ActivityNet-QA), `nextqa`: the tasks with clips
 - `subtitles`, `choices`, `caption_report`: what several of them share

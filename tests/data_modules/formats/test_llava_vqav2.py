@@ -50,7 +50,8 @@ def test_a_row_has_prompt_question_and_picture_and_no_answers_where_none_are_pub
     assert [row["question_id"] for row in rows] == [20, 10]
     assert rows[0]["text"] == PROMPT and rows[0]["question"] == "Is it raining?"
     assert rows[0]["images"] == (ImageRef("test2015/COCO_test2015_000000000020.jpg"),)
-    assert "answers" not in rows[0] and "listed_in" not in rows[0]
+    assert "answers" not in rows[0]
+    assert rows[0]["listed_in"] == str(tmp_path / "llava_vqav2_mscoco_test-dev2015.jsonl")
 
 
 def test_official_questions_get_the_same_prompt(tmp_path):
