@@ -36,13 +36,13 @@ class View:
     Args:
         scene: what there is.
         main: the thing looked at first.
-        near: the thing nearest to it.
+        other: of the others, the one that stands out most.
         told: what this person tells of a thing, in this order.
     """
 
     scene: Scene
     main: Thing
-    near: Thing
+    other: Thing
     told: tuple[str, ...]
 
     def name(self, thing: Thing) -> str:
@@ -85,19 +85,16 @@ def by_salience(scene: Scene) -> list[Thing]:
 def _view(scene: Scene, random: RandomState) -> View:
     ranked = by_salience(scene)
     main = _drawn(dict(zip(ranked, _LOOKS, strict=False)), random)
-    near = min(
-        (t for t in ranked if t is not main),
-        key=lambda t: (t.row - main.row) ** 2 + (t.column - main.column) ** 2,
-    )
-    return View(scene, main, near, _drawn(_NAMES, random))
+    other = next(thing for thing in ranked if thing is not main)
+    return View(scene, main, other, _drawn(_NAMES, random))
 
 
 # --- what a person tells ---------------------------------------------------------------------
 
 
 def two_things(view: View, random: RandomState) -> str:
-    """The thing looked at and the one nearest to it."""
-    a, b, side = view.name(view.main), view.name(view.near), _side(view.main, view.near)
+    """The thing looked at and the one that stands out most beside it."""
+    a, b, side = view.name(view.main), view.name(view.other), _side(view.main, view.other)
     forms = {
         f"{a} {side} {b}": 45,
         f"there is {a} {side} {b}": 20,
@@ -109,13 +106,13 @@ def two_things(view: View, random: RandomState) -> str:
 
 def place(view: View, random: RandomState) -> str:
     """Where the thing looked at lies in the picture, perhaps with a second one."""
-    a, b = view.name(view.main), view.name(view.near)
-    here, there = _quarter(view.main), _quarter(view.near)
+    a, b = view.name(view.main), view.name(view.other)
+    here, there = _quarter(view.main), _quarter(view.other)
     forms = {
-        f"{a} on the {here}": 25,
-        f"there is {a} on the {here}": 25,
+        f"{a} on the {here}": 35,
+        f"there is {a} on the {here}": 30,
         f"on the {here} there is {a}": 20,
-        f"{a} on the {here} and {b} on the {there}": 30,
+        f"{a} on the {here} and {b} on the {there}": 15,
     }
     return _drawn(forms, random)
 
@@ -159,7 +156,7 @@ def sort_beside(view: View, random: RandomState) -> str:
 
 
 Telling = Callable[[View, RandomState], str]
-TELLINGS: Mapping[Telling, int] = {two_things: 35, place: 25, sorts: 18, whole: 10, sort_beside: 12}
+TELLINGS: Mapping[Telling, int] = {two_things: 38, place: 22, sorts: 18, whole: 10, sort_beside: 12}
 
 
 # --- what is so ------------------------------------------------------------------------------
