@@ -1,8 +1,8 @@
 """MMBench: multiple choice, each question asked with its options in several orders (arXiv:2307.06281).
 
-Circular evaluation (section 4 of the paper): a question counts as right where every order of its options
-was answered right. The rows of one question have indices that differ by multiples of 1,000,000. The
-benchmark's server reads free text with the help of a language model; here a text is read by rules alone, as models answer
+Circular evaluation (section 4 of the paper): a question counts as right where every order of its options was
+answered right. The rows of one question have indices that differ by multiples of 1,000,000. The benchmark's
+server reads free text with the help of a language model; here a text is read by rules alone, as models answer
 that were asked for a letter: (1) the letter, bare or in brackets, alone or followed by a stop, colon, bracket
 or comma; (2) "the answer is" and the letter; (3) the text of exactly one option. Anything else is wrong.
 """

@@ -1,7 +1,8 @@
 """ScienceQA: school science in multiple choice (Lu et al. 2022, arXiv:2209.09513).
 
 A row: {"question_id": "5", "asked_id": "5", "text": "Context: N/A\\nQuestion: Which?\\nOptions: (A) x (B)
-y\\nAnswer with the option's letter from the given choices directly.", "choices": ["x", "y"], "answer": 1, "hint": "", "subject": "natural science", "grade": "grade2", "topic": "biology", "images":
+y\\nAnswer with the option's letter from the given choices directly.", "choices": ["x", "y"], "answer": 1,
+"hint": "", "subject": "natural science", "grade": "grade2", "topic": "biology", "images":
 (ImageRef("images/test/5/image.png"),), or () where the problem has no picture}
 """
 
