@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,20 @@ _KINDS = {
     list: "a list",
     dict: "an object {...}",
 }
+
+# Where doubled ids are noted instead of raised; None: they are raised.
+_noted: ContextVar[list[str] | None] = ContextVar("noted", default=None)
+
+
+@contextmanager
+def collecting() -> Iterator[list[str]]:
+    """Inside the block `first_seen` adds its message to the list given, and the reader goes on."""
+    found: list[str] = []
+    token = _noted.set(found)
+    try:
+        yield found
+    finally:
+        _noted.reset(token)
 
 
 def data_root(root: Path) -> Path:
@@ -116,10 +132,15 @@ def first_seen(seen: dict[Any, str], key: Any, name: str, where: str) -> None:
     """Notes that `key` stands at `where`.
 
     Raises:
-        ValueError: it has been seen before; both places are named.
+        ValueError: it has been seen before; both places are named. Not inside `collecting`.
     """
     if key in seen:
-        raise ValueError(f"{where}: {name} {key!r} was used before, in {seen[key]}; each may appear once")
+        message = f"{where}: {name} {key!r} was used before, in {seen[key]}; each may appear once"
+        noted = _noted.get()
+        if noted is None:
+            raise ValueError(message)
+        noted.append(message)
+        return
     seen[key] = where
 
 
