@@ -1,6 +1,7 @@
 """Prints Markdown tables of finished runs: one row a method, mean ± spread over seeds.
 
     python tools/tabulate_runs.py runs/sweeps/vqa/2026-11-23_22-00-00/*
+    python tools/tabulate_runs.py runs/sweeps/coco_caption/2026-11-24_20-00-00/* --also bleu_4 rouge_l
 
 The first table holds score, baselines and cost; the second the scores by question type.
 """
@@ -21,12 +22,14 @@ from vl_dora.reports.tables import Column, comparison_rows, markdown_table
 MIB = 1024**2 / 1e6
 
 
-def columns_of(headline: str) -> list[Column]:
-    """Score before and after, question-only baseline, share, seconds a step and of training, memory."""
+def columns_of(headline: str, also: Sequence[str] = (), *, people: bool = False) -> list[Column]:
+    """Scores, before, question only, human agreement where `people`, share, seconds, memory."""
+    agreement = Column("human agreement %", f"baselines.human_agreement.scores.{headline}")
     return [
-        Column(f"{headline} %", f"scores.{headline}"),
+        *(Column(f"{name} %", f"scores.{name}") for name in (headline, *also)),
         Column("before %", f"before.scores.{headline}"),
         Column("question only %", f"baselines.question_only.scores.{headline}"),
+        *([agreement] if people else []),
         Column("trainable", "trainable", digits=0),
         Column("share %", "share_percent", digits=2),
         Column("s a step", "seconds_a_step", digits=3),
@@ -61,11 +64,17 @@ def main() -> None:
     parser.add_argument("runs", nargs="+", type=Path, help="run directories")
     parser.add_argument("--by", default="adapter", help="what a row is: an entry of results.json")
     parser.add_argument("--types", default="question_type", help="breakdown of the second table")
+    parser.add_argument("--also", nargs="*", default=[], help="further scores, such as bleu_4 rouge_l")
     options = parser.parse_args()
     runs = [read_results(path) for path in options.runs if (path / "results.json").is_file()]
     if not runs:
         sys.exit("error: none of these directories holds a results.json")
-    columns = columns_of(runs[0]["headline"])
+    unknown = [name for name in options.also if not all(name in (run["scores"] or {}) for run in runs)]
+    if unknown:
+        there = ", ".join(runs[0]["scores"] or ())
+        sys.exit(f"error: --also {' '.join(unknown)} is not scored by every run; there: {there}")
+    people = any("human_agreement" in (run["baselines"] or {}) for run in runs)
+    columns = columns_of(runs[0]["headline"], options.also, people=people)
     rows = comparison_rows(runs, columns, by=options.by)
     sys.stdout.write(markdown_table([options.by, "runs", *(c.title for c in columns)], rows) + "\n")
     if all(options.types in (run.get("by_type") or {}) for run in runs):
