@@ -20,10 +20,11 @@ log = logging.getLogger(__name__)
 
 def analyze(options: DictConfig) -> Path:
     """Measures every kept step of every run; returns the folder of the table and the picture."""
+    from vl_dora.building import plain
     from vl_dora.reports.decomposition import Moved, summarise, write_analysis
+    from vl_dora.run_directory import find_runs
 
-    found = run_directories(options.runs)
-    runs = {run: _measured(run) for run in found}
+    runs = {run: _measured(run) for run in find_runs(plain(options.runs))}
     layers = common_layers({run: set(moved) for run, moved in runs.items()}, options.layers)
     points = [
         Moved(str(run), method, seed, layer, step, change.magnitude, change.direction)
@@ -37,28 +38,6 @@ def analyze(options: DictConfig) -> Path:
     write_analysis(points, summary, out)
     log.info("%s\n%s", summary.table(), out)
     return out
-
-
-def run_directories(given: Any) -> list[Path]:
-    """The run directories meant by one path or a list of paths, folders of runs being searched.
-
-    Raises:
-        FileNotFoundError: a path is no folder, or holds no run.
-    """
-    from vl_dora.run_directory import CONFIG
-
-    found: list[Path] = []
-    for one in given if OmegaConf.is_list(given) or isinstance(given, list) else [given]:
-        folder = Path(str(one)).expanduser().absolute()
-        if not folder.is_dir():
-            raise FileNotFoundError(
-                f"runs={one} is not a folder; give a run directory or one that holds some"
-            )
-        here = sorted(path.parent for path in folder.rglob(CONFIG) if "evaluations" not in path.parts)
-        if not here:
-            raise FileNotFoundError(f"runs={one} holds no run directory (no {CONFIG} in it)")
-        found += here
-    return list(dict.fromkeys(found))
 
 
 def common_layers(available: dict[Path, set[str]], endings: Any) -> list[str]:

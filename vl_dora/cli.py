@@ -14,7 +14,9 @@ VERBS = {
     "export": "write an adapter or merged network: vl-dora export run=<run directory> to=peft",
     "convert": "read another project's adapter:     vl-dora convert from=LAST.pth out=<folder>",
     "score": "score files of predictions:         vl-dora score metric=gqa predictions=… references=…",
+    "compare": "methods side by side, as a page:   vl-dora compare runs=<folder of a sweep>",
     "analyze": "how the tuned weights moved:       vl-dora analyze runs=<folder>",
+    "preview": "check the data before training:     vl-dora preview experiment=vqa",
     "plan": "count what would be trained:        vl-dora plan experiment=vqa output=json",
 }
 

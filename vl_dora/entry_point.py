@@ -14,7 +14,9 @@ from typing import Any
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -31,17 +33,32 @@ def launch(config_name: str, work: Callable[[DictConfig], Any]) -> None:
     # Hydra would print its own shortened traceback; ours is the one message.
     os.environ["HYDRA_FULL_ERROR"] = "1"
 
+    failed: list[str] = []
+
     def guarded(config: DictConfig) -> Any:
         try:
             return work(config)
         except MISTAKES as error:
-            _stop(error, config_name)
+            if not _in_sweep():
+                _stop(error, config_name)
+            # The other jobs of a sweep go on; it ends with all that failed.
+            failed.append(explain(error, config_name))
+            sys.stderr.write(f"error in job {HydraConfig.get().job.num}: {failed[-1]}\n")
+            raise
 
     main = hydra.main(version_base="1.3", config_path=f"pkg://{CONFIG_PACKAGE}", config_name=config_name)
     try:
         main(guarded)()
     except MISTAKES as error:
+        if failed and not os.environ.get("VL_DORA_TRACEBACK"):
+            jobs = f"{len(failed)} job{'s' if len(failed) > 1 else ''} of the sweep failed"
+            sys.stderr.write(f"error: {jobs}; the first: {failed[0]}\n")
+            raise SystemExit(1) from None
         _stop(error, config_name)
+
+
+def _in_sweep() -> bool:
+    return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
 
 
 def _stop(error: BaseException, config_name: str) -> None:

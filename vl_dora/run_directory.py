@@ -5,10 +5,12 @@ audit.txt, audit.json    what trains
 checkpoints/             last.ckpt, best.ckpt
 analysis/                what trained after single steps, where analysis.steps asks for it
 results.json             and predictions.jsonl, submission/, curve.png, samples.html
+failed.json              why it did not finish, while it has not
 """
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 CONFIG, CHECKPOINTS, ANALYSIS = "config.yaml", "checkpoints", "analysis"
+FAILURE = "failed.json"
 _FOLDERS = ("data.root", "data.features", "ckpt_path")
 _CHOSEN = "VL_DORA_CHOSEN_RUN_DIR"
 
@@ -28,7 +31,7 @@ def settle_paths(config: DictConfig) -> Path:
     `paths.run_dir` becomes the job's own folder, and folders become absolute.
     """
     run_dir = Path(str(config.paths.run_dir)).expanduser().absolute()
-    if HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
+    if in_sweep():
         run_dir = Path(HydraConfig.get().runtime.output_dir)
     elif "LOCAL_RANK" in os.environ and _CHOSEN in os.environ:
         # The other processes of a distributed run start a moment later, with another time in the name.
@@ -103,6 +106,50 @@ def read_config(run_dir: Path) -> DictConfig:
         raise ValueError(f"{path} is not the config of a run: it has no {', '.join(missing)}")
     OmegaConf.set_struct(config, True)
     return config
+
+
+def record_failure(run_dir: Path, config: DictConfig, error: Exception) -> None:
+    """Writes why a run did not finish, if its directory exists or is a job of a sweep; else nothing."""
+    from vl_dora.reports.files import whole_file
+
+    if not (run_dir / CONFIG).is_file():
+        if not in_sweep():
+            return
+        # A trial that stopped before it began is to be seen among the others.
+        write_config(run_dir, config)
+    text = " ".join(str(error).split()) or type(error).__name__
+    with whole_file(run_dir / FAILURE) as draft:
+        draft.write_text(json.dumps({"error": text, "kind": type(error).__name__}) + "\n", encoding="utf-8")
+
+
+def forget_failure(run_dir: Path) -> None:
+    """Removes the record of an earlier failure."""
+    (run_dir / FAILURE).unlink(missing_ok=True)
+
+
+def in_sweep() -> bool:
+    """Whether this is one job of a multirun."""
+    return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+
+
+def find_runs(given: Any) -> list[Path]:
+    """The run directories meant by one path or a list of paths, folders of runs being searched.
+
+    Raises:
+        FileNotFoundError: a path is no folder, or holds no run.
+    """
+    found: list[Path] = []
+    for one in given if isinstance(given, list) else [given]:
+        folder = Path(str(one)).expanduser().absolute()
+        if not folder.is_dir():
+            raise FileNotFoundError(
+                f"runs={one} is not a folder; give a run directory or one that holds some"
+            )
+        here = sorted(path.parent for path in folder.rglob(CONFIG) if "evaluations" not in path.parts)
+        if not here:
+            raise FileNotFoundError(f"runs={one} holds no run directory (no {CONFIG} in it)")
+        found += here
+    return list(dict.fromkeys(found))
 
 
 def choice_of(group: str) -> str | None:

@@ -141,8 +141,9 @@ def write_outcome(built: Built, folder: Path, results: Mapping[str, Any], *, tit
 
     outcome = built.module.outcome
     per_sample = outcome.report.per_sample if outcome.report else {}
+    clusters = outcome.report.clusters if outcome.report else {}
     with whole_file(folder / "predictions.jsonl") as draft:
-        lines = (json.dumps(_line(p, per_sample), ensure_ascii=False) for p in outcome.predictions)
+        lines = (json.dumps(_line(p, per_sample, clusters), ensure_ascii=False) for p in outcome.predictions)
         draft.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     built.task.write_submission(outcome.predictions, folder / "submission")
     if per_sample:
@@ -159,7 +160,9 @@ def write_outcome(built: Built, folder: Path, results: Mapping[str, Any], *, tit
     write_results(folder / "results.json", results)
 
 
-def _line(prediction: Any, per_sample: Mapping[str, float]) -> dict[str, Any]:
+def _line(
+    prediction: Any, per_sample: Mapping[str, float], clusters: Mapping[str, str]
+) -> dict[str, Any]:
     example = prediction.example
     clip = example.frames
     seen = {"path": clip.path, "indices": clip.indices, "times": clip.times} if clip is not None else None
@@ -172,6 +175,7 @@ def _line(prediction: Any, per_sample: Mapping[str, float]) -> dict[str, Any]:
         "target": example.target,
         "answers": list(example.answers),
         "score": per_sample.get(prediction.id),
+        "cluster": clusters.get(prediction.id, prediction.id),
         "groups": dict(example.groups),
     }
 

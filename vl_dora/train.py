@@ -17,24 +17,40 @@ log = logging.getLogger(__name__)
 
 
 def train(config: DictConfig) -> float | None:
-    """Trains, scores the best state on the test split, and returns the objective (percent)."""
+    """Trains, scores the best state on the test split, and returns the objective (percent).
+
+    A run that stops with an error leaves it in its directory, if that exists or belongs to a sweep.
+    """
+    from vl_dora.run_directory import forget_failure, record_failure, settle_paths
+
+    run_dir = settle_paths(config)
+    try:
+        objective = _train(config, run_dir)
+    except Exception as error:
+        record_failure(run_dir, config, error)
+        raise
+    forget_failure(run_dir)
+    return objective
+
+
+def _train(config: DictConfig, run_dir: Path) -> float | None:
     import lightning
 
     from vl_dora.building import build, build_trainer, encode_pictures
     from vl_dora.lightning_modules.checkpoints import KeepCheckpoints
+    from vl_dora.lightning_modules.data_order import DataOrder
     from vl_dora.lightning_modules.kept_weights import KeepWeights
     from vl_dora.lightning_modules.watching import MovementWatch, StepTimes, ValidationLines
-    from vl_dora.run_directory import ANALYSIS, CHECKPOINTS, open_for_writing, settle_paths
+    from vl_dora.run_directory import ANALYSIS, CHECKPOINTS, open_for_writing
     from vl_dora.run_report import circumstances, figures_of, scored, summary, write_outcome
 
-    run_dir = settle_paths(config)
     OmegaConf.resolve(config)
     start = open_for_writing(run_dir, config.ckpt_path)
     built = build(config)
     module, data = built.module, built.data
     checkpoints = KeepCheckpoints(run_dir / CHECKPOINTS, config.checkpoint.every_n_steps, config.objective)
-    times = StepTimes()
-    callbacks: list[Any] = [times, checkpoints, ValidationLines()]
+    times, order = StepTimes(), DataOrder()
+    callbacks: list[Any] = [times, order, checkpoints, ValidationLines()]
     if config.analysis.steps:
         callbacks.append(KeepWeights(run_dir / ANALYSIS, list(config.analysis.steps)))
     if config.movement_check_step is not None:
@@ -73,6 +89,8 @@ def train(config: DictConfig) -> float | None:
             "before": before,
             "objective": {"name": config.objective, "value": objective, "step": checkpoints.best_step},
             "steps": steps,
+            "samples_seen": order.samples,
+            "data_order": order.digest or None,
             "seconds_of_training": round(times.fit_seconds, 3),
             "seconds_a_step": times.seconds_a_step(trainer.accumulate_grad_batches),
             **times.throughput(),

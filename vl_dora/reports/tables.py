@@ -44,11 +44,13 @@ class Column:
         return float(figure) * self.scale
 
     def show(self, values: Sequence[float]) -> str:
-        """`mean ± spread`, the mean alone for one run, a dash for none."""
+        """`mean ± spread`, the mean alone for one run or where all are equal, a dash for none."""
         if not values:
             return "–"
         mean = f"{statistics.fmean(values):,.{self.digits}f}"
-        return f"{mean} ± {statistics.stdev(values):.{self.digits}f}" if len(values) > 1 else mean
+        # What no seed can change (a count of parameters) has no spread to tell of.
+        varies = len(set(values)) > 1
+        return f"{mean} ± {statistics.stdev(values):.{self.digits}f}" if varies else mean
 
 
 def look_up(results: Mapping[str, Any], key: str) -> Any:
