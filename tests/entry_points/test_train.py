@@ -116,7 +116,7 @@ def test_accumulated_batches_count_as_one_step(train, tmp_path):
         ("data.root=nowhere", "data.root"),
         ("objective=val/elegance", "objective=val/elegance is not what validation gives: val/accuracy"),
         ("optim.lr=0", "optim.lr=0 must be greater than 0"),
-        ("optim.schedule=cosine", "must be linear or constant"),
+        ("optim.schedule=polynomial", "must be linear, cosine or constant"),
         ("adapter.language.layers=[qproj]", "matches no nn.Linear or .* in language; available:"),
         ("ckpt_path=last", "last.ckpt does not exist"),
         ("ckpt_path=nothing.ckpt", "nothing.ckpt does not exist"),

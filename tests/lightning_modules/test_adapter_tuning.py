@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -229,6 +230,14 @@ def test_the_rate_rises_linearly_and_falls_linearly_to_zero():
     factors = [settings.factor(step, 10) for step in range(11)]
     assert factors == pytest.approx([0.5, 1.0, 1.0, 7 / 8, 6 / 8, 5 / 8, 4 / 8, 3 / 8, 2 / 8, 1 / 8, 0.0])
     assert OptimizerSettings(lr=1.0, warmup_fraction=0.0, schedule="constant").factor(9, 10) == 1.0
+
+
+def test_cosine_decay_is_half_a_wave_from_the_full_rate_to_zero():
+    settings = OptimizerSettings(lr=1.0, warmup_fraction=0.1, schedule="cosine")
+    found = [settings.factor(step, 20) for step in range(21)]
+    assert found[:2] == [0.5, 1.0]
+    for step in range(2, 21):
+        assert abs(found[step] - 0.5 * (1 + math.cos(math.pi * (step - 2) / 18))) < 1e-12
 
 
 @pytest.mark.parametrize(

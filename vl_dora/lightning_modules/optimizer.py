@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class OptimizerSettings:
-    """AdamW with linear warm-up, then linear decay to zero or a constant rate.
+    """AdamW with linear warm-up, then linear or cosine decay to zero or a constant rate.
 
     Args:
         lr: learning rate of every rule that sets none.
@@ -15,7 +16,7 @@ class OptimizerSettings:
         betas: of AdamW.
         eps: of AdamW.
         warmup_fraction: share of all optimizer steps in which the rate rises, 0 to 1.
-        schedule: linear or constant, after the warm-up.
+        schedule: linear, cosine (half a wave) or constant, after the warm-up.
         decay_norms_and_magnitudes: the reference's behaviour; biases never decay.
 
     Raises:
@@ -41,8 +42,8 @@ class OptimizerSettings:
             raise ValueError(f"optim.warmup_fraction={self.warmup_fraction} must lie in 0..1")
         if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"optim.betas={list(self.betas)} must be two numbers of at least 0 and below 1")
-        if self.schedule not in ("linear", "constant"):
-            raise ValueError(f"optim.schedule={self.schedule!r} must be linear or constant")
+        if self.schedule not in ("linear", "cosine", "constant"):
+            raise ValueError(f"optim.schedule={self.schedule!r} must be linear, cosine or constant")
 
     def factor(self, step: int, num_steps: int) -> float:
         """Factor of the learning rate at optimizer step `step` (from 0) of `num_steps`."""
@@ -51,4 +52,5 @@ class OptimizerSettings:
             return (step + 1) / warm
         if self.schedule == "constant":
             return 1.0
-        return max(0.0, (num_steps - step) / max(1, num_steps - warm))
+        left = max(0.0, (num_steps - step) / max(1, num_steps - warm))
+        return left if self.schedule == "linear" else 0.5 * (1 - math.cos(math.pi * left))
