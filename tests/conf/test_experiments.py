@@ -94,11 +94,15 @@ def test_experiment_file_begins_with_its_command(experiment):
 
 @pytest.mark.parametrize("adapter", choices("adapter"))
 def test_every_adapter_choice_fits_the_network_it_is_for(adapter):
-    if not adapter.startswith("vl_bart_"):
-        model = "tiny_vl_bart"
+    if adapter.startswith("llava_small_"):
+        model = ["model=tiny_llava"]
+    elif adapter.startswith("llava_"):  # at its full width, for rank 128, and shallow, for speed
+        model = ["model=llava_1_5_7b", "model.network.text.num_hidden_layers=2"]
+    elif adapter.startswith("vl_bart_"):
+        model = ["model=vl_bart_video" if "video" in adapter else "model=vl_bart_image"]
     else:
-        model = "vl_bart_video" if "video" in adapter else "vl_bart_image"
-    audit = audit_of(composed("plan", [f"model={model}", f"adapter={adapter}"]))
+        model = ["model=tiny_vl_bart"]
+    audit = audit_of(composed("plan", [*model, f"adapter={adapter}"]))
     assert (audit.trainable > 0) == (adapter != "frozen")
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import string
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from vl_dora.models.base import added_tokens
@@ -16,12 +16,15 @@ from vl_dora.models.base import added_tokens
 SPECIAL = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 
 
-def build_tokenizer(texts: Iterable[str], min_count: int = 1) -> Any:
+def build_tokenizer(
+    texts: Iterable[str], min_count: int = 1, added: Sequence[str] = tuple(added_tokens())
+) -> Any:
     """A `PreTrainedTokenizerFast` that reads `<s> words </s>`, lower-cased.
 
     Args:
         texts: what the words are taken from.
         min_count: rarer words are left to their letters.
+        added: special tokens behind the vocabulary; those of VL-BART unless others are named.
     """
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
@@ -50,5 +53,5 @@ def build_tokenizer(texts: Iterable[str], min_count: int = 1) -> Any:
         mask_token="<mask>",
         clean_up_tokenization_spaces=False,
     )
-    fast.add_tokens(added_tokens(), special_tokens=True)
+    fast.add_tokens(list(added), special_tokens=True)
     return fast
