@@ -4,8 +4,8 @@
     <folder>/scenes/train/000007000000.png ...
 
 Four kinds of conversations, as in the official mixture: several questions with short answers, multiple
-choice, descriptions with a question after, and text alone, where the scene is told in words. No picture occurs
-in two splits; what is asked with short answers is what pretraining never asks.
+choice, descriptions with a question after, and text alone, where the scene is told in words. No picture
+occurs in two splits; what is asked with short answers is what pretraining never asks.
 """
 
 from __future__ import annotations
