@@ -175,8 +175,9 @@ def _check(
     else:
         texts = Texts(data, data.collate, split.rows, split.role, progress)
     fitting, of_texts = texts.check(limits, figures)
-    places = {where for _, where in visible}
-    split.fit = [row for row in fitting if row[1] in places]
+    # Several samples may come of one row of a file.
+    ids = {example.id for example, _ in visible}
+    split.fit = [row for row in fitting if row[0].id in ids]
     split.findings += [
         *of_pictures,
         *answers(split.rows, split.role),

@@ -38,7 +38,7 @@ def within(rows: Rows, seen: Mapping[Ref, Seen]) -> list[Finding]:
     for group in groups.values():
         first, *others = group
         for example, where in others:
-            line = f"{where} asks what {first[1]} asks: {_short(example.prompt)}"
+            line = f"{_named(example, where)} asks what {_named(*first)} asks: {_short(example.prompt)}"
             if example.target == first[0].target:
                 same.append(line)
             else:
@@ -80,7 +80,9 @@ def between(train: Rows, evaluation: Rows, seen: Mapping[Ref, Seen], name: str) 
         asked = trained.get(question(example, seen))
         if asked is not None:
             answer = "same" if asked[0].target == example.target else "another"
-            questions.append(f"{where} and {asked[1]}: {_short(example.prompt)}, {answer} answer")
+            questions.append(
+                f"{_named(example, where)} and {_named(*asked)}: {_short(example.prompt)}, {answer} answer"
+            )
         known = [
             (ref, trained_files[key])
             for ref in example.visuals
@@ -112,6 +114,11 @@ def between(train: Rows, evaluation: Rows, seen: Mapping[Ref, Seen], name: str) 
     if not findings:
         findings.append(Finding(OK, "leak", f"{name} shares no id, no picture and no question with training"))
     return findings
+
+
+def _named(example: Example, where: str) -> str:
+    """Where a sample comes from, with its id: a row of a file may make several."""
+    return f"{where} ({example.id})"
 
 
 def _short(prompt: str, most: int = 120) -> str:

@@ -67,7 +67,7 @@ def bars(shape: Mapping[str, Any]) -> Chart:
         Line(across(value + 0.5) if value in near else None, f"{name}: {number(value)}")
         for name, value in shape["limits"].items()
     )
-    return Chart(drawn, lines, number(shape["min"]), number(high if lines and near else shape["max"]))
+    return Chart(drawn, lines, number(shape["min"]), number(max([shape["max"], *near])))
 
 
 def number(value: float) -> str:

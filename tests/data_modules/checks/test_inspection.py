@@ -144,7 +144,7 @@ def test_a_training_picture_under_another_name_is_found_in_evaluation(world, cha
     found = checked()
     question, picture = found["train-val", "leak"]
     assert (question["level"], picture["level"]) == ("error", "warning")
-    assert "val.json, row 9 and train.json, row 4" in question["examples"][0]
+    assert "val.json, row 9 (val-8.png) and train.json, row 4 (train-3.png)" in question["examples"][0]
     assert picture["examples"] == ["val.json, row 9 and train.json, row 4: val-8.png is train-3.png"]
     change("val", 8, question="how many dogs")
     (only,) = checked()["train-val", "leak"]
@@ -165,8 +165,14 @@ def test_repeats_and_contradictions_within_a_split(world, change, checked):
     change("train", 2, answer=rows[1]["answer"])
     change("train", 5, answer={"yes": "no", "no": "yes"}[rows[4]["answer"]])
     found = checked()
-    assert "row 3 asks what train.json, row 2 asks" in found["train", "repeats"][0]["examples"][0]
-    assert "row 6 asks what train.json, row 5 asks" in found["train", "contradictions"][0]["examples"][0]
+    assert (
+        "row 3 (train-2.png) asks what train.json, row 2 (train-1.png) asks"
+        in found["train", "repeats"][0]["examples"][0]
+    )
+    assert (
+        "row 6 (train-5.png) asks what train.json, row 5 (train-4.png) asks"
+        in found["train", "contradictions"][0]["examples"][0]
+    )
 
 
 def test_one_prompt_with_several_targets_of_a_picture_is_no_fault(world, change, checked):
@@ -280,7 +286,10 @@ def test_clips_are_decoded_measured_compared_and_shown(world, module, task):
     assert val["lengths"]["frames a second of a clip"]["max"] == pytest.approx(10.0)
     assert val["lengths"]["frames shown of a clip"]["max"] == 4
     (leak, _) = [f for f in found.report["tasks"][0]["between"][0]["findings"] if f["check"] == "leak"]
-    assert leak["level"] == "error" and "val.json, row 2 and train.json, row 2" in leak["examples"][0]
+    assert (
+        leak["level"] == "error"
+        and "val.json, row 2 (val-1.png) and train.json, row 2 (train-1.png)" in leak["examples"][0]
+    )
     assert [len(s.visuals) for s in found.samples] == [4, 4]
     assert "frame 2 at 0.20 s" in found.samples[0].visuals[0].caption
     (crowded,) = [
