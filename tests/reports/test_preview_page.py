@@ -130,6 +130,15 @@ def test_nothing_on_the_page_is_fetched_from_elsewhere(tmp_path, tokenizer, samp
     assert not re.search(r"https?://|@import|(src|href)=\"(?!data:)|url\(", page.read_text())
 
 
+def test_a_group_that_names_every_sample_is_no_filter(tmp_path, tokenizer, sample):
+    page = tmp_path / "p.html"
+    given = [sample(n, kind=f"question {n}") for n in range(6)]
+    write_preview_page(report(), given, tokenizer, page)
+    assert 'data-key="question_type"' not in page.read_text()
+    write_preview_page(report(), [sample(n, kind="ab"[n % 2]) for n in range(6)], tokenizer, page)
+    assert page.read_text().count('data-key="question_type"') == 1
+
+
 def test_a_picture_that_cannot_be_shown_is_named(tmp_path, tokenizer, sample):
     page = tmp_path / "p.html"
     write_preview_page(

@@ -124,7 +124,7 @@ def write_preview_page(
         report=report,
         fine=sum(f["level"] == "ok" for t in report["tasks"] for p in _places(t) for f in p["findings"]),
         cards=cards,
-        filters={key: values for key in keys if 1 < len(values := _values(cards, key)) <= MOST_VALUES},
+        filters={key: values for key in keys if _sorts(values := _values(cards, key), cards, key)},
         most=SHOWN_EXAMPLES,
     )
     try:
@@ -140,6 +140,12 @@ def _places(task: Mapping[str, Any]) -> list[Any]:
 
 def _by_level(findings: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return sorted(findings, key=lambda finding: LEVELS.index(finding["level"]))
+
+
+def _sorts(values: Sequence[str], cards: Sequence[Card], key: str) -> bool:
+    """Whether a group tells kinds apart: several values, and not a name for every sample."""
+    own = key in ("task", "split") or 2 * len(values) <= len(cards)
+    return own and 1 < len(values) <= MOST_VALUES
 
 
 def _values(cards: Sequence[Card], key: str) -> list[str]:
