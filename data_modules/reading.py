@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -205,7 +205,8 @@ def with_fitting_texts(
         if problem and collate.on_long != "truncate":
             bad.add(f"{where}: {problem}")
         else:
-            kept.append((example, where))
+            # Of a prompt that fits nothing goes any more, and thousands of places weigh on every process.
+            kept.append((replace(example, spare=()) if example.spare else example, where))
     if spared:
         log.warning(
             "data.on_long=shorten leaves out %d lines of the prompts of %d of %d samples of split %s",

@@ -45,7 +45,9 @@ def require_file(root: Path | str, ref: ImageRef | ClipRef) -> Path:
     try:
         found = path.stat()
     except FileNotFoundError:
-        raise PictureError(f"{kind} {path} is missing") from None
+        # Where pictures lie is told by an option of some formats only, where clips lie by one of all.
+        elsewhere = "" if kind == "picture" else "; data.files.clip_folders says where clips are looked for"
+        raise PictureError(f"{kind} {path} is missing{elsewhere}") from None
     except (OSError, ValueError) as error:
         raise PictureError(f"{kind} {path} cannot be reached: {_reason(error)}") from None
     if not stat.S_ISREG(found.st_mode):
