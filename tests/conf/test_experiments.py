@@ -18,6 +18,8 @@ from vl_dora.train import train
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
+# These score a network as it is: nothing trains, and there is no training split to count answers in.
+SCORED = {path.stem for path in (CONF / "benchmark").glob("*.yaml")}
 # An embedded world is drawn with at most so many of everything.
 FEW = 12
 
@@ -74,15 +76,17 @@ def test_experiment_runs_through(experiment, cache, tmp_path):
     config = composed("train", [*overrides, *small_world(config), *base_of(config, tmp_path / "base")])
     objective = train(config)
     results = json.loads((tmp_path / "run" / "results.json").read_text())
-    assert results["steps"] == 4 and results["samples"] <= 8 * len(parts(config))
+    scored = experiment in SCORED
+    assert results["steps"] == (0 if scored else 4) and results["samples"] <= 8 * len(parts(config))
     assert results["objective"] == {**results["objective"], "name": config.objective, "value": objective}
-    assert results["scores"] and results["baselines"] and results["trainable"] > 0
+    assert (results["scores"] is None) == (experiment == "ask_folder")  # which has no answers
+    assert bool(results["baselines"]) == (results["trainable"] > 0) == (not scored)
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_experiment_plans_on_the_meta_device(experiment):
     audit = audit_of(composed("plan", [f"experiment={experiment}"]))
-    assert 0 < audit.trainable <= audit.total
+    assert 0 <= audit.trainable <= audit.total and (audit.trainable == 0) == (experiment in SCORED)
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
@@ -120,3 +124,15 @@ def test_every_shipped_base_fits_the_config_that_names_it(model):
 @pytest.mark.parametrize("name", ["train", "evaluate", "plan", "export", "convert"])
 def test_every_entry_point_composes(name):
     assert OmegaConf.is_config(composed(name, []))
+
+
+@pytest.mark.parametrize("model", ["llava_1_5_7b", "llava_1_5_13b", "llava_1_5_7b_vicuna"])
+def test_the_papers_numbers_come_with_the_papers_models(model):
+    given = ["experiment=llava_instruct", "adapter=llava_dora", f"model={model}"]
+    given += ["model.load_base.projector=mm_projector.bin"] if "vicuna" in model else []
+    config = composed("train", given)
+    assert (config.optim.lr, config.optim.schedule, config.optim.warmup_fraction) == (2e-4, "cosine", 0.03)
+    assert config.data.batch_size * config.trainer.accumulate_grad_batches * 8 == 128
+    assert (config.adapter.language.rank, config.adapter.language.alpha) == (128, 256)
+    assert (config.adapter.projector, config.adapter.vision) == ({"method": "full", "lr": 2e-5}, "frozen")
+    assert config.adapter.language.dropout == 0.05 and config.trainer.precision == "bf16-mixed"
