@@ -1,8 +1,8 @@
 """What can be asked about a clip: each kind lists every fitting (question, answer) pair.
 
-Pretraining asks about things by their looks, one fact at a time, and practises two ways of speaking apart
-from each other: names that a subtitle gives to things, and choosing among numbered answers. The video
-tasks of `clips_*` ask for what comes before and after, in their own words, with both together.
+Pretraining asks about things by their looks, one fact at a time, and practises two more ways of speaking:
+of the one thing that a subtitle points to, and by numbered answers. The video tasks of `clips_*` ask for
+what comes before and after, in their own words.
 """
 
 from __future__ import annotations
@@ -18,10 +18,13 @@ Pairs = list[tuple[str, str]]
 Kinds = Mapping[str, Callable[[Clip], Pairs]]
 
 TIMES = {1: "once", 2: "twice", 3: "three times"}
-NAMES = ("tom", "ann", "ben", "eve", "max", "zoe")
+NAMES = ("tom", "ann", "ben", "eve", "max", "zoe")  # who speaks
 _ROWS, _COLUMNS = ("top", "middle", "bottom"), ("left", "center", "right")
 
 STILL = "stays still"
+
+POINTING = ("look at the {}.", "watch the {} now.", "there is the {}.", "i see the {}.")
+CHATTER = ("hello, look here.", "now watch what happens.", "lets see it once again.", "take your time.")
 
 
 def phrase(event: Event | None) -> str:
@@ -188,15 +191,34 @@ PRETRAINING: Kinds = {
 CAPTIONS: Kinds = {"caption": caption, "caption_first": caption_first, "caption_scene": caption_scene}
 
 
-# --- names and choices, which need a random stream --------------------------------------------
+# --- subtitles and choices, which need a random stream ----------------------------------------
 
 
-def introduced(clip: Clip, random: RandomState) -> tuple[dict[str, Actor], list[str]]:
-    """A name for every thing, and the lines that give it, in an order of their own."""
-    names = [NAMES[i] for i in random.permutation(len(NAMES))[: len(clip.actors)]]
-    told = dict(zip(names, clip.actors, strict=True))
-    lines = [f"{name} : i am the {actor.name}." for name, actor in told.items()]
-    return told, [lines[i] for i in random.permutation(len(lines))]
+def pointed_at(actor: Actor, random: RandomState) -> list[str]:
+    """Lines of subtitles, of which one says what is spoken of; who says it does not matter."""
+    name, other = (NAMES[i] for i in random.permutation(len(NAMES))[:2])
+    lines = [f"{name} : {POINTING[random.randint(len(POINTING))].format(actor.name)}"]
+    if random.randint(2):
+        chatter = f"{other} : {CHATTER[random.randint(len(CHATTER))]}"
+        lines.insert(int(random.randint(2)), chatter)
+    return lines
+
+
+def subtitled_question(clip: Clip, random: RandomState) -> tuple[str, str]:
+    """Subtitles that point to one thing, and a question about `it`."""
+    actor = clip.actors[random.randint(len(clip.actors))]
+    question, answer = _about(clip, actor, random)
+    asked = question.replace(f"the {actor.name}", "it", 1)
+    return f"[subs] {' '.join(pointed_at(actor, random))} [q] {asked}", answer
+
+
+def _about(clip: Clip, actor: Actor, random: RandomState) -> tuple[str, str]:
+    """A pretraining question that names this thing first."""
+    kinds = [what_does, moves_check, direction, speed, count_times, where]
+    pairs = [
+        pair for kind in kinds for pair in kind(clip) if f"the {actor.name} " in pair[0].split(", ", 1)[0]
+    ]
+    return pairs[random.randint(len(pairs))]
 
 
 def choices_of(answer: str, others: list[str], count: int, random: RandomState) -> tuple[str, int]:
@@ -206,28 +228,6 @@ def choices_of(answer: str, others: list[str], count: int, random: RandomState) 
     right = int(random.randint(len(chosen) + 1))
     chosen.insert(right, answer)
     return " ".join(f"a{number}: {text}." for number, text in enumerate(chosen)), right
-
-
-def named_question(clip: Clip, random: RandomState) -> tuple[str, str]:
-    """Subtitles that name the things, and a question about one of them by name or by look."""
-    told, lines = introduced(clip, random)
-    name = list(told)[random.randint(len(told))]
-    actor = told[name]
-    asked: Pairs = [
-        (f"who is {name}?", f"the {actor.name}"),
-        (f"who is the {actor.name}?", name),
-        (f"what does {name} do?", f"it {phrase(actor.event)}"),
-        (f"where is {name} at the start?", place(actor, 0)),
-    ]
-    if not actor.at(0.5).visible:
-        asked.pop()
-    doing = clip.doing()
-    if len(doing) > 1:
-        by_actor = {a: n for n, a in told.items()}
-        asked.append(("who starts first?", by_actor[doing[0]]))
-        asked.append(("who starts last?", by_actor[doing[-1]]))
-    question, answer = asked[random.randint(len(asked))]
-    return f"[subs] {' '.join(lines)} [q] {question}", answer
 
 
 def choice_question(clip: Clip, random: RandomState) -> tuple[str, str]:
@@ -255,4 +255,8 @@ def choice_question(clip: Clip, random: RandomState) -> tuple[str, str]:
         others = [f"the {a.name}" for a in clip.actors]
         others += [f"the {c} {actor.shape}" for c in COLOURS]
     text, right = choices_of(answer, others, int(random.randint(3, 6)), random)
-    return f"[q] {question} [choices] {text}", f"a{right}"
+    subtitles = ""
+    if f"the {actor.name}" in question and random.randint(2):
+        subtitles = f"[subs] {' '.join(pointed_at(actor, random))} "
+        question = question.replace(f"the {actor.name}", "it", 1)
+    return f"{subtitles}[q] {question} [choices] {text}", f"a{right}"

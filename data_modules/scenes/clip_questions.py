@@ -1,7 +1,7 @@
 """What the video tasks ask about a clip: order, direction, speed, count over time, places, colours, who.
 
-The same questions speak of things by name, where subtitles give names, or by look. None of them is asked
-in pretraining in this form.
+They speak of things by look, and of one thing as `it` where subtitles say which. None of them is asked in
+pretraining in this form.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from numpy.random import RandomState
 
 from data_modules.scenes.clip import BEATS, DIRECTIONS, SPEEDS, Actor, Clip
-from data_modules.scenes.clip_language import NAMES, PHRASES, TIMES, phrase, place
+from data_modules.scenes.clip_language import PHRASES, TIMES, phrase, place
 from data_modules.scenes.scene import COLOURS, SHAPES
 
 Says = Mapping[Actor, str]
@@ -58,7 +58,7 @@ def questions(clip: Clip, says: Says) -> list[Asked]:
     return [
         *_what(clip, says),
         *_next(clip, says),
-        *_who(clip, says),
+        *_who(clip),
         *_how(clip, says),
         *_how_often(clip, says),
         *_where(clip, says),
@@ -97,30 +97,26 @@ def _next(clip: Clip, says: Says) -> list[Asked]:
     return found
 
 
-def _who(clip: Clip, says: Says) -> list[Asked]:
+def _who(clip: Clip) -> list[Asked]:
     doing = clip.doing()
-    subject = "who" if set(says.values()) <= set(NAMES) else "which thing"
     found = []
     for word, actor in (("first", doing[0]), ("last", doing[-1])):
         if len(doing) > 1:
-            question = f"{subject} starts {word}?"
-            found.append(Asked("who", question, says[actor], _things(says), always=_here(says, actor)))
+            question = f"which thing starts {word}?"
+            found.append(Asked("who", question, f"the {actor.name}", _LOOKS, always=_others(clip, actor)))
     for action in ("moves", "jumps", "blinks", "turns", "appears", "disappears"):
         ones = clip.doing(action)
         if len(ones) == 1:
-            question, here = f"{subject} {action} here?", _here(says, ones[0])
-            found.append(Asked("who", question, says[ones[0]], _things(says), _beats(ones[0]), here))
+            question, others = f"which thing {action} here?", _others(clip, ones[0])
+            found.append(Asked("who", question, f"the {ones[0].name}", _LOOKS, _beats(ones[0]), others))
     return found
 
 
-def _here(says: Says, actor: Actor) -> tuple[str, ...]:
-    return tuple(said for other, said in says.items() if other is not actor)
+_LOOKS = tuple(f"the {colour} {shape}" for colour in COLOURS for shape in SHAPES)
 
 
-def _things(says: Says) -> tuple[str, ...]:
-    if set(says.values()) <= set(NAMES):
-        return NAMES
-    return tuple(f"the {colour} {shape}" for colour in COLOURS for shape in SHAPES)
+def _others(clip: Clip, actor: Actor) -> tuple[str, ...]:
+    return tuple(f"the {other.name}" for other in clip.actors if other is not actor)
 
 
 def _how(clip: Clip, says: Says) -> list[Asked]:

@@ -8,14 +8,14 @@ from numpy.random import RandomState
 
 from data_modules.scenes.balance import BalancedChoice
 from data_modules.scenes.clip import CELL_CHANNELS, Clip, random_clip
-from data_modules.scenes.clip_language import CAPTIONS, PRETRAINING, choice_question, named_question
+from data_modules.scenes.clip_language import CAPTIONS, PRETRAINING, choice_question, subtitled_question
 from data_modules.scenes.drawn import Drawn
 
 __all__ = ["CELL_CHANNELS", "samples"]
 
 # What is learned last is asked more often.
 AGAIN = ("what_does", "direction", "speed", "count_times", "first_of", "where", "caption")
-NAMED, CHOSEN = 4, 6
+SUBTITLED, CHOSEN = 4, 6
 
 
 def samples(seed: int, count: int) -> Iterator[Drawn]:
@@ -34,9 +34,9 @@ def samples(seed: int, count: int) -> Iterator[Drawn]:
             for kind in (*PRETRAINING, *CAPTIONS, *AGAIN)
         ]
         questions = [(kind, prefix + pair[0], pair[1]) for kind, prefix, pair in asked if pair]
-        for _ in range(NAMED):
-            question, answer = named_question(clip, random)
-            questions.append(("named", question, answer))
+        for _ in range(SUBTITLED):
+            question, answer = subtitled_question(clip, random)
+            questions.append(("subtitled", question, answer))
         for _ in range(CHOSEN):
             question, answer = choice_question(clip, random)
             questions.append(("chosen", question, answer))

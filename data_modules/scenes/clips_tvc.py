@@ -1,4 +1,4 @@
-"""The embedded TVC data set: captions of a moment, whose people are named by subtitles, in VALUE's files.
+"""The embedded TVC data set: captions of a moment, in VALUE's files.
 
     <folder>/ann/tvc/tvc_train_release.jsonl        tvc_val_release.jsonl, tvc_test_release.jsonl
     <folder>/ann/tv_subtitles.jsonl
@@ -18,8 +18,9 @@ from numpy.random import RandomState
 from data_modules.scenes.clip import BEATS, Actor, Clip
 from data_modules.scenes.clip_choosing import new_clip
 from data_modules.scenes.clip_files import seconds, write_clip, write_lines
-from data_modules.scenes.clip_language import introduced, phrase
-from data_modules.scenes.clips_tvqa import PACE, names_of, spoken
+from data_modules.scenes.clip_language import phrase
+from data_modules.scenes.clips_how2qa import chatter
+from data_modules.scenes.clips_tvqa import PACE
 
 
 def write(folder: Path, *, seed: int = 0, train: int = 1500, val: int = 100, test: int = 300) -> None:
@@ -41,32 +42,29 @@ def write(folder: Path, *, seed: int = 0, train: int = 1500, val: int = 100, tes
             clip = new_clip(random, seen)
             name = f"drawn_s{number + 11}e{place:04d}_clip_00"
             write_clip(folder / "videos" / "tv" / f"{name}.mp4", clip, PACE)
-            told, lines = introduced(clip, random)
-            subtitles.append({"vid_name": name, "sub": spoken(lines, PACE)})
-            says = names_of(told)
+            subtitles.append({"vid_name": name, "sub": chatter(clip, random, PACE)})
             for actor in clip.doing():
                 row = number * 100_000 + len(rows)
-                rows.append(_row(row, name, actor, captions(clip, actor, says, random)))
+                rows.append(_row(row, name, actor, captions(clip, actor, random)))
         write_lines(folder / "ann" / "tvc" / f"tvc_{split}_release.jsonl", rows)
     write_lines(folder / "ann" / "tv_subtitles.jsonl", subtitles)
 
 
-def captions(clip: Clip, actor: Actor, says: dict[Actor, str], random: RandomState) -> list[str]:
+def captions(clip: Clip, actor: Actor, random: RandomState) -> list[str]:
     """Four ways to tell what one thing does, in an order of their own."""
-    name, does = says[actor], phrase(actor.event)
-    doing = clip.doing()
+    does, doing = phrase(actor.event), clip.doing()
     place = doing.index(actor)
     told = [
-        f"{name} {does}.",
-        f"{name}, the {actor.name}, {does}.",
-        f"the {actor.shape} called {name} {does}.",
+        f"the {actor.name} {does}.",
+        f"here the {actor.name} {does}.",
+        f"a {actor.shape}, the {actor.colour} one, {does}.",
     ]
     if place > 0:
-        told.append(f"after {says[doing[place - 1]]}, {name} {does}.")
+        told.append(f"after the {doing[place - 1].name}, the {actor.name} {does}.")
     elif len(doing) > 1:
-        told.append(f"first {name} {does}, before {says[doing[1]]}.")
+        told.append(f"first the {actor.name} {does}, before the {doing[1].name}.")
     else:
-        told.append(f"{name} {does} and no other does a thing.")
+        told.append(f"the {actor.name} {does} and no other thing does.")
     return [told[i] for i in random.permutation(len(told))]
 
 

@@ -1,11 +1,11 @@
-"""The embedded TVQA data set: drawn clips, subtitles that name the things, in VALUE's files.
+"""The embedded TVQA data set: drawn clips, subtitles that point to one thing, in VALUE's files.
 
     <folder>/ann/tvqa/tvqa_train.jsonl              tvqa_val.jsonl, tvqa_test_public.jsonl
     <folder>/ann/tv_subtitles.jsonl
     <folder>/videos/tv/drawn_s01e0001_clip_00.mp4
 
-Who is who is said in the subtitles alone, what happens is seen in the clip alone. No clip occurs in two
-splits; unlike VALUE's, the test questions come with their answers.
+What `it` is in a question is said in the subtitles alone, what happens is seen in the clip alone. No clip
+occurs in two splits; unlike VALUE's, the test questions come with their answers.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from typing import Any
 
 from numpy.random import RandomState
 
-from data_modules.scenes.clip import BEATS, Actor, Clip
+from data_modules.scenes.clip import BEATS, Clip
 from data_modules.scenes.clip_choosing import Chooser, new_clip
 from data_modules.scenes.clip_files import seconds, write_clip, write_lines
-from data_modules.scenes.clip_language import introduced
-from data_modules.scenes.clip_questions import Asked, questions, with_choices
+from data_modules.scenes.clip_language import pointed_at
+from data_modules.scenes.clip_questions import Asked, by_look, questions, with_choices
 
 # One beat a second: a moment's seconds tell its frames, whatever the clip.
 PACE = Fraction(1)
@@ -50,17 +50,13 @@ def write(
             clip = new_clip(random, seen)
             name = f"drawn_s{number + 1:02d}e{place:04d}_clip_00"
             write_clip(folder / "videos" / "tv" / f"{name}.mp4", clip, PACE)
-            told, lines = introduced(clip, random)
-            subtitles.append({"vid_name": name, "sub": spoken(lines, PACE)})
-            for asked in chooser.choose(questions(clip, names_of(told)), a_clip):
+            actor = clip.actors[random.randint(len(clip.actors))]
+            subtitles.append({"vid_name": name, "sub": spoken(pointed_at(actor, random), PACE)})
+            says = {**by_look(clip), actor: "it"}
+            for asked in chooser.choose(questions(clip, says), a_clip):
                 rows.append(_row(number * 100_000 + len(rows), name, clip, asked, random))
         write_lines(folder / "ann" / "tvqa" / f"tvqa_{split}.jsonl", rows)
     write_lines(folder / "ann" / "tv_subtitles.jsonl", subtitles)
-
-
-def names_of(told: dict[str, Actor]) -> dict[Actor, str]:
-    """How to speak of each thing that has a name."""
-    return {actor: name for name, actor in told.items()}
 
 
 def spoken(lines: list[str], pace: Fraction) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from numpy.random import RandomState
 
 from data_modules.scenes.clip import BEATS, CELL, CELL_CHANNELS, Actor, Clip, Event, random_clip
 from data_modules.scenes.clip_files import PACES, write_clip
-from data_modules.scenes.clip_language import TIMES, choice_question, named_question, phrase
+from data_modules.scenes.clip_language import TIMES, choice_question, phrase, subtitled_question
 from data_modules.scenes.clip_open_questions import FIRST_WORDS, TYPES
 from data_modules.scenes.clip_questions import Asked, by_look, questions, with_choices
 from data_modules.scenes.clip_world import samples
@@ -155,15 +155,16 @@ def test_open_questions_have_one_answer_each() -> None:
                     assert all(question.startswith(kind.split()[0]) for question, _ in pairs)
 
 
-def test_names_are_told_by_the_subtitles_alone() -> None:
+def test_what_it_is_stands_in_the_subtitles_alone() -> None:
     random = RandomState(0)
     for clip in clips(100, seed=7):
-        prompt, answer = named_question(clip, random)
-        lines = prompt.split(" [q] ")[0]
-        assert all(actor.name in lines for actor in clip.actors)
-        question = prompt.split(" [q] ")[1]
-        if question.startswith("who is the "):
-            assert f"{answer} : i am {question.removeprefix('who is ').removesuffix('?')}." in lines
+        prompt, answer = subtitled_question(clip, random)
+        lines, question = prompt.split(" [q] ")
+        (spoken_of,) = [actor for actor in clip.actors if actor.name in lines]
+        assert "it" in question.removesuffix("?").split()
+        assert spoken_of.name not in question
+        if question == "what does it do?":
+            assert answer == f"it {phrase(spoken_of.event)}"
 
 
 def test_a_chosen_letter_points_to_one_choice() -> None:
