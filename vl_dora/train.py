@@ -78,8 +78,10 @@ def _train(config: DictConfig, run_dir: Path) -> float | None:
         objective = checkpoints.best_score
     else:
         log.info("nothing trains (adapter=frozen): the base is scored as it is")
-        trainer.validate(module, data, verbose=False)
-        objective = module.outcome.logged("val").get(config.objective)
+        objective = None
+        if data.val_dataloader():  # an empty list where there is no split to validate on
+            trainer.validate(module, data, verbose=False)
+            objective = module.outcome.logged("val").get(config.objective)
     steps = trainer.global_step
     trainer.test(module, data, verbose=False)
 

@@ -100,8 +100,10 @@ class VLBart(nn.Module):
         """Token ids (B, at most 1 + max_new_tokens), start token included.
 
         Every field that a hub's generation defaults could change is set here; `settings`
-        are further fields of transformers' GenerationConfig.
+        are further fields of transformers' GenerationConfig. What the decoder has no positions for is never
+        generated, whatever `max_new_tokens` allows.
         """
+        max_new_tokens = min(max_new_tokens, self.bart.config.max_position_embeddings - 1)
         states, mask = self.encode(batch)
         fields = {
             "do_sample": False,
@@ -121,7 +123,17 @@ class VLBart(nn.Module):
         )
 
     def encode(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Encoder states (B, T + V, d) and their mask (B, T + V) bool."""
+        """Encoder states (B, T + V, d) and their mask (B, T + V) bool.
+
+        Raises:
+            ValueError: a prompt has more tokens than the network has positions.
+        """
+        length, room = batch.input_ids.shape[1], self.bart.config.max_position_embeddings
+        if length > room:
+            raise ValueError(
+                f"a prompt has {length} tokens, the network has positions for {room}; set "
+                f"data.max_prompt_tokens={room} and data.on_long=truncate to cut such prompts"
+            )
         encoder = self.bart.model.encoder
         tokens = encoder.embed_tokens(batch.input_ids)
         text = encoder.layernorm_embedding(tokens + encoder.embed_positions(batch.input_ids))
