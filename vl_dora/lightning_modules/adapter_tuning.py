@@ -61,6 +61,7 @@ class AdapterTuning(lightning.LightningModule):
     Attributes:
         audit: what `apply_adapters` said.
         outcome: predictions and scores of the last validation or test.
+        earlier: predictions that a test which was cut off has made already; the next one begins with them.
 
     Raises:
         ValueError: a selection that does not fit the network.
@@ -93,6 +94,7 @@ class AdapterTuning(lightning.LightningModule):
         self.generation = dict(generation)
         self.generation_by_task = dict(self.generation.pop("by_task", None) or {})
         self.outcome: Outcome | None = None
+        self.earlier: list[Prediction] = []
         self._predictions: list[Prediction] = []
 
     # --- training ---------------------------------------------------------------------------
@@ -136,14 +138,15 @@ class AdapterTuning(lightning.LightningModule):
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         self._predict(batch)
 
-    def test_step(self, batch: Batch, batch_index: int) -> None:
-        self._predict(batch)
+    def test_step(self, batch: Batch, batch_index: int) -> dict[str, list[Prediction]]:
+        return {"predictions": self._predict(batch)}
 
     def on_validation_epoch_start(self) -> None:
         self._start()
 
     def on_test_epoch_start(self) -> None:
         self._start()
+        self._predictions = list(self.earlier)
 
     def on_validation_epoch_end(self) -> None:
         self._finish("val")
@@ -156,14 +159,16 @@ class AdapterTuning(lightning.LightningModule):
         if adapted_layers(self.network):  # type: ignore[arg-type]
             merge(self.network)  # type: ignore[arg-type]
 
-    def _predict(self, batch: Batch) -> None:
+    def _predict(self, batch: Batch) -> list[Prediction]:
         # A batch is of one task.
         own = self.generation_by_task.get(batch.examples[0].groups.get("task"), {})
         ids = self.network.generate(batch, **{**self.generation, **own})
         texts = self.tokenizer.batch_decode(ids, skip_special_tokens=True)
-        self._predictions += [
+        predictions = [
             Prediction(example, text.strip()) for example, text in zip(batch.examples, texts, strict=True)
         ]
+        self._predictions += predictions
+        return predictions
 
     def _finish(self, split: str) -> None:
         if adapted_layers(self.network):  # type: ignore[arg-type]
