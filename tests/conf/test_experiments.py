@@ -11,6 +11,7 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
+from vl_dora.cli import VERBS
 from vl_dora.models.base import save_base, shipped_bases
 from vl_dora.models.tiny_tokenizer import build_tokenizer
 from vl_dora.plan import audit_of
@@ -121,7 +122,7 @@ def test_every_shipped_base_fits_the_config_that_names_it(model):
     assert len(tokenizer) == config.model.network.text.vocab_size
 
 
-@pytest.mark.parametrize("name", ["train", "evaluate", "plan", "export", "convert"])
+@pytest.mark.parametrize("name", VERBS)
 def test_every_entry_point_composes(name):
     assert OmegaConf.is_config(composed(name, []))
 

@@ -9,6 +9,8 @@ import sys
 
 import pytest
 
+from vl_dora.cli import VERBS
+
 
 def call(verb: str, *overrides: str, cwd, **environment: str) -> subprocess.CompletedProcess:
     return subprocess.run(
@@ -56,7 +58,7 @@ def test_a_traceback_is_shown_on_request(tmp_path):
     assert done.returncode == 1 and "Traceback" in done.stderr
 
 
-@pytest.mark.parametrize("verb", ["train", "evaluate", "plan", "export", "convert"])
+@pytest.mark.parametrize("verb", VERBS)
 def test_help_imports_nothing_heavy(verb, tmp_path):
     code = f"""
 import atexit, runpy, sys
