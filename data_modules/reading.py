@@ -194,8 +194,8 @@ def with_fitting_texts(
         shorter = (
             collate.shortened(example) if collate.too_long(lengths[0], example.id, "prompt") else example
         )
-        if shorter is not example:
-            spared.append(len(example.spare) - len(shorter.spare))
+        num_spared = len(example.spare) - len(shorter.spare)
+        if num_spared:
             example = shorter
             lengths[0] = len(collate.encode_prompts([example.prompt])[0])
         for kind, length in zip(shortened, lengths, strict=True):
@@ -205,6 +205,7 @@ def with_fitting_texts(
         if problem and collate.on_long != "truncate":
             bad.add(f"{where}: {problem}")
         else:
+            spared += [num_spared] if num_spared else []
             # Of a prompt that fits nothing goes any more, and thousands of places weigh on every process.
             kept.append((replace(example, spare=()) if example.spare else example, where))
     if spared:

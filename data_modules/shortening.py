@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import accumulate
 
 from vl_dora.batch import Example
 
@@ -18,28 +19,46 @@ def shortened(example: Example, num_tokens: Callable[[str], int], limit: int) ->
         limit: tokens allowed.
 
     Returns:
-        The example itself where it fits; without any spare part where even that is too long.
+        The example itself where it fits or has nothing to spare; without any spare part where even that is
+        too long.
     """
-    if num_tokens(example.prompt) <= limit:
+    longest = num_tokens(example.prompt)
+    if longest <= limit or not example.spare:
         return example
-    # Lines end at spaces, where no token begins before and ends behind, so that fewer lines are fewer tokens.
-    everything = len(example.spare)
-    num = bisect_left(range(everything), True, key=lambda n: num_tokens(without(example, n).prompt) <= limit)
+    shortest = num_tokens(_prompt_without(example, len(example.spare)))
+    if shortest > limit:
+        return without(example, len(example.spare))
+
+    def fits(num: int) -> bool:
+        return num_tokens(_prompt_without(example, num)) <= limit
+
+    # Tokenizing is what costs: the share of characters tells nearly how many must go, a look or two the rest.
+    gone = [0, *accumulate(end - start for start, end in example.spare)]
+    num = bisect_left(gone, gone[-1] * (longest - limit) / (longest - shortest))
+    while not fits(num):
+        num += 1
+    while num > 1 and fits(num - 1):
+        num -= 1
     return without(example, num)
 
 
 def without(example: Example, num: int) -> Example:
     """The example without the first `num` of its spare parts."""
     gone = sorted(example.spare[:num])
+    starts = [start for start, _ in gone]
+    before = [0, *accumulate(end - start for start, end in gone)]
+
+    def moved(place: int) -> int:
+        # What stays neither begins nor ends inside of what goes.
+        return place - before[bisect_right(starts, place - 1)]
+
+    spare = tuple((moved(start), moved(end)) for start, end in example.spare[num:])
+    return replace(example, prompt=_prompt_without(example, num), spare=spare)
+
+
+def _prompt_without(example: Example, num: int) -> str:
     kept, place = [], 0
-    for start, end in gone:
+    for start, end in sorted(example.spare[:num]):
         kept.append(example.prompt[place:start])
         place = end
-    prompt = "".join([*kept, example.prompt[place:]])
-    spare = tuple((_moved(start, gone), _moved(end, gone)) for start, end in example.spare[num:])
-    return replace(example, prompt=prompt, spare=spare)
-
-
-def _moved(place: int, gone: list[tuple[int, int]]) -> int:
-    """Where the character at `place` is once the parts before it are gone."""
-    return place - sum(end - start for start, end in gone if end <= place)
+    return "".join([*kept, example.prompt[place:]])
