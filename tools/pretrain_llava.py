@@ -89,12 +89,14 @@ def scene_pixels(scenes: Sequence[Any]) -> Tensor:
     return torch.from_numpy(np.stack([scene.draw() for scene in scenes]).transpose(0, 3, 1, 2).copy())
 
 
+def scene_cells(scenes: Sequence[Any]) -> Tensor:
+    """(M, N, C) bool: what lies in each patch."""
+    return torch.from_numpy(np.stack([scene.cells() for scene in scenes])).flatten(1, 2)
+
+
 def train_tower(network: Llava, options: argparse.Namespace) -> dict[str, float]:
-    """Stage 1; returns the held-out scores in percent."""
-    random = RandomState(options.seed + 20_000)
-    scenes = [random_scene(random) for _ in range(options.tower_samples)]
-    pixels = scene_pixels(scenes)
-    cells = torch.from_numpy(np.stack([scene.cells() for scene in scenes])).flatten(1, 2)
+    """Stage 1, on pictures that are never seen twice; returns the held-out scores in percent."""
+    random, held_out = RandomState(options.seed + 20_000), RandomState(options.seed + 25_000)
     tower, channels = network.vision, len(CELL_CHANNELS)
     head = nn.Linear(tower.num_features, channels + 2 * GRID)
     places = torch.arange(GRID * GRID)
@@ -103,15 +105,14 @@ def train_tower(network: Llava, options: argparse.Namespace) -> dict[str, float]
     optimizer = torch.optim.AdamW(trained, lr=options.tower_lr, weight_decay=0.01)
     steps = options.tower_steps
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, options.tower_lr, steps, pct_start=0.1)
-    held = min(200, len(scenes) // 5)
     started = time.time()
     for step in range(1, steps + 1):
-        chosen = torch.randint(len(pixels) - held, (options.tower_batch,))
-        told = head(tower(pixels[chosen])).float()
-        loss = F.binary_cross_entropy_with_logits(told[..., :channels], cells[chosen].float())
+        scenes = [random_scene(random) for _ in range(options.tower_batch)]
+        told = head(tower(scene_pixels(scenes)))
+        loss = F.binary_cross_entropy_with_logits(told[..., :channels], scene_cells(scenes).float())
         for first, truth in ((channels, rows), (channels + GRID, columns)):
             scores = told[..., first : first + GRID].flatten(0, 1)
-            loss = loss + 0.1 * F.cross_entropy(scores, truth.repeat(len(chosen)))
+            loss = loss + 0.1 * F.cross_entropy(scores, truth.repeat(len(scenes)))
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(trained, 1.0)
@@ -119,10 +120,11 @@ def train_tower(network: Llava, options: argparse.Namespace) -> dict[str, float]
         schedule.step()
         if step % 100 == 0:
             logger.info("tower step %d loss %.4f (%.0f s)", step, loss.item(), time.time() - started)
+    scenes = [random_scene(held_out) for _ in range(300)]
     with torch.no_grad():
-        told = torch.cat([head(tower(part)) for part in pixels[-held:].split(100)])
-    exact = ((told[..., :channels] > 0) == cells[-held:]).all(-1)
-    filled = cells[-held:].any(-1)
+        told = torch.cat([head(tower(part)) for part in scene_pixels(scenes).split(100)])
+    cells = scene_cells(scenes)
+    exact, filled = ((told[..., :channels] > 0) == cells).all(-1), cells.any(-1)
     placed = (told[..., channels : channels + GRID].argmax(-1) == rows) & (
         told[..., channels + GRID :].argmax(-1) == columns
     )
@@ -293,8 +295,7 @@ def main() -> None:
     parser.add_argument("--start-from", help="a base to go on from: tower, words and weights; stage 4 only")
     parser.add_argument("--samples", type=int, default=40_000, help="conversations of stage 4")
     parser.add_argument("--held-out", type=int, default=600, help="conversations to score with")
-    parser.add_argument("--tower-samples", type=int, default=8_000, help="pictures for the tower")
-    parser.add_argument("--tower-steps", type=int, default=2_000)
+    parser.add_argument("--tower-steps", type=int, default=3_000)
     parser.add_argument("--tower-batch", type=int, default=32)
     parser.add_argument("--tower-lr", type=float, default=1e-3)
     parser.add_argument("--word-steps", type=int, default=600, help="of stage 2")

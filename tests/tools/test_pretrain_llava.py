@@ -16,7 +16,7 @@ REPOSITORY = Path(__file__).parents[2]
 
 @pytest.mark.slow
 def test_command_writes_a_base_that_loads_and_goes_on(tmp_path):
-    few = "--samples 60 --held-out 4 --tower-samples 40 --tower-steps 2 --word-steps 2 --projector-steps 2"
+    few = "--samples 60 --held-out 4 --tower-steps 2 --word-steps 2 --projector-steps 2"
     few += " --steps 2 --save-every 2 --batch-size 4 --muon"
     for out, more in (("first", []), ("second", ["--start-from", str(tmp_path / "first")])):
         command = [
