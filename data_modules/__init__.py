@@ -11,6 +11,7 @@ clips           which frames of a clip a run sees
 stored_features features that a frozen tower computed once, and feature_writer, which writes them
 features        features that others stored: h5, npz, parquet
 cache           embedded worlds drawn once
+inlaid          pictures that lie inside a table, written out once
 formats         one file an official file format
 scenes          the embedded worlds
 """

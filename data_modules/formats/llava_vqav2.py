@@ -64,7 +64,7 @@ class LlavaVQAv2:
         listed = self._listed(root, name) or path.absolute()
         known = root / f"v2_mscoco_{name}_annotations.json"
         if known.is_file():
-            annotated = VQAv2(names={})._annotations(root, name).values()
+            annotated = VQAv2(names={}).annotations(root, name).values()
             rows = paired(asked, annotated, _number, _number, files=(path, known), unasked=self.unasked)
         else:
             rows = [(row, where, {}) for row, where in asked]

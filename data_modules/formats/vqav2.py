@@ -74,7 +74,7 @@ class VQAv2:
             return
         name = self.names.get(split, split)
         path = split_file(root, f"v2_OpenEnded_mscoco_{name}_questions.json", split, self.splits(root))
-        annotations = self._annotations(root, name)
+        annotations = self.annotations(root, name)
         pictures = self.picture_names.get(name, name)
         pngs = _png_names(root / pictures)
         seen: dict[int, str] = {}
@@ -117,12 +117,18 @@ class VQAv2:
         annotations: dict[int, tuple[dict[str, Any], str]] = {}
         for name in ("train2014", "val2014"):
             if (root / f"v2_mscoco_{name}_annotations.json").is_file():
-                annotations |= self._annotations(root, name)
+                annotations |= self.annotations(root, name)
         yield from vqa_karpathy.rows(
             root, split, annotations, folders=tuple(self.karpathy_folders), unanswered=self.unanswered
         )
 
-    def _annotations(self, root: Path, name: str) -> dict[int, tuple[dict[str, Any], str]]:
+    def annotations(self, root: Path, name: str) -> dict[int, tuple[dict[str, Any], str]]:
+        """question_id -> its annotation and where it stands; none where the file may be missing and is.
+
+        Raises:
+            FileNotFoundError: the file of this NAME is missing, and `unanswered` is not set.
+            ValueError: the file or a row is not as expected, or an id is there twice.
+        """
         path = root / f"v2_mscoco_{name}_annotations.json"
         if not path.is_file():
             if self.unanswered:
