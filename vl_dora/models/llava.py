@@ -149,7 +149,9 @@ class Llava(nn.Module):
             )
         if features is None:
             return words + self._nothing_seen(words)
-        seen = self.llava.model.multi_modal_projector(features)
+        # The tower may be held in half precision beside a projector that trains.
+        projector = self.llava.model.multi_modal_projector
+        seen = projector(features.to(projector.linear_1.weight.dtype))
         return words.masked_scatter(places[..., None], seen.to(words.dtype))
 
     def _features(self, batch: Batch) -> Tensor | None:
@@ -163,7 +165,7 @@ class Llava(nn.Module):
             return None
         pictures = given.flatten(0, 1) if batch.image_mask is None else given[batch.image_mask]
         if batch.features is not None:
-            return pictures.to(self.llava.model.multi_modal_projector.linear_1.weight.dtype)
+            return pictures
         tower = self.vision
         with torch.set_grad_enabled(
             torch.is_grad_enabled() and any(p.requires_grad for p in tower.parameters())
