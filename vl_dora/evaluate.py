@@ -6,7 +6,6 @@ An evaluation that was killed goes on after its last answer when the same comman
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from pathlib import Path
 from typing import Any
@@ -18,14 +17,12 @@ from vl_dora.entry_point import launch
 log = logging.getLogger(__name__)
 
 _OWN = ("run", "ckpt_path", "output_dir", "resume", "benchmark_name")
-# What no answer depends on.
-_IDLE = ("paths", "logger", "hydra", "checkpoint", "optim", "baselines", "objective", "analysis")
-_IDLE_TRAINER = ("enable_progress_bar", "max_steps", "max_epochs", "val_check_interval", "log_every_n_steps")
 
 
 def evaluate(changes: DictConfig) -> float | None:
     """Builds the run again, scores a split with its best checkpoint, returns the headline (percent)."""
     from vl_dora.building import build, build_trainer, encode_pictures
+    from vl_dora.evaluated import about, evaluation_folder
     from vl_dora.lightning_modules.written_answers import WrittenAnswers
     from vl_dora.run_directory import read_config, settle_paths, write_config
     from vl_dora.run_report import circumstances, scored, summary, write_outcome
@@ -42,9 +39,11 @@ def evaluate(changes: DictConfig) -> float | None:
     data.prepare_data()
     data.setup("test")
     encode_pictures(config, built)
-    folder = _output_dir(run_dir, changes, config, data)
+    folder = evaluation_folder(run_dir, config, data, changes.benchmark_name)
+    if changes.output_dir is not None:
+        folder = Path(changes.output_dir).expanduser().absolute()
     used = checkpoint if module.audit.trainable else None
-    answers = WrittenAnswers(folder, _about(config, data, used), resume=changes.resume)
+    answers = WrittenAnswers(folder, about(config, data, used), resume=changes.resume)
     trainer = build_trainer(config, [answers], with_loggers=False)
     trainer.test(module, data, verbose=False)
 
@@ -100,34 +99,6 @@ def _choices_of_the_run(run_dir: Path) -> dict[str, Any]:
     except (FileNotFoundError, ValueError):
         return {}
     return {key: earlier.get(key) for key in ("experiment", "model", "adapter")}
-
-
-def _about(config: DictConfig, data: Any, checkpoint: Path | None) -> dict[str, Any]:
-    """What the answers of an evaluation depend on."""
-    from vl_dora.building import plain
-
-    kept = {key: value for key, value in plain(config).items() if key not in _IDLE}
-    kept["trainer"] = {k: v for k, v in kept["trainer"].items() if k not in _IDLE_TRAINER}
-    samples = hashlib.sha256()
-    for part in getattr(data, "parts", {"": data}).values():
-        if part.evaluation_split is not None:
-            for example in part.examples(part.evaluation_split):
-                samples.update(repr(example).encode())
-    weights = hashlib.sha256(checkpoint.read_bytes()).hexdigest() if checkpoint else None
-    return {"config": kept, "checkpoint": weights, "samples": samples.hexdigest()}
-
-
-def _output_dir(run_dir: Path, changes: DictConfig, config: DictConfig, data: Any) -> Path:
-    if changes.output_dir is not None:
-        return Path(changes.output_dir).expanduser().absolute()
-    if changes.benchmark_name is not None:
-        usual = data.evaluation_split == config.data.splits.test
-        words = [changes.benchmark_name, "" if usual else str(data.evaluation_split)]
-    else:
-        words = [str(data.evaluation_split), Path(config.data.root).name if config.data.root else ""]
-    words.append("blind" if data.blind else "")
-    name = "-".join(word for word in words if word).replace("/", "_").replace(":", "_")
-    return run_dir / "evaluations" / name
 
 
 def main() -> None:

@@ -37,10 +37,12 @@ def _train(config: DictConfig, run_dir: Path) -> float | None:
     import lightning
 
     from vl_dora.building import build, build_trainer, encode_pictures
+    from vl_dora.evaluated import about, evaluation_folder
     from vl_dora.lightning_modules.checkpoints import KeepCheckpoints
     from vl_dora.lightning_modules.data_order import DataOrder
     from vl_dora.lightning_modules.kept_weights import KeepWeights
     from vl_dora.lightning_modules.watching import MovementWatch, StepTimes, ValidationLines
+    from vl_dora.lightning_modules.written_answers import WrittenAnswers
     from vl_dora.run_directory import ANALYSIS, CHECKPOINTS, open_for_writing
     from vl_dora.run_report import circumstances, figures_of, scored, summary, write_outcome
 
@@ -62,6 +64,12 @@ def _train(config: DictConfig, run_dir: Path) -> float | None:
     encode_pictures(config, built)
     if start is not None:
         module.load_checkpoint(start)
+    answers = None
+    if not module.audit.trainable:
+        # Where `vl_dora.evaluate` of this run would write them: it goes on with what a kill left.
+        folder = evaluation_folder(run_dir, config, data)
+        answers = WrittenAnswers(folder, about(config, data, None), resume=False)
+        callbacks.append(answers)
     trainer = build_trainer(config, callbacks, with_loggers=True)
     if trainer.is_global_zero:
         _begin(run_dir, config, module.audit)
@@ -77,7 +85,11 @@ def _train(config: DictConfig, run_dir: Path) -> float | None:
         module.load_checkpoint(checkpoints.best)
         objective = checkpoints.best_score
     else:
-        log.info("nothing trains (adapter=frozen): the base is scored as it is")
+        log.info(
+            "nothing trains (adapter=frozen): the base is scored as it is; cut off, "
+            "python -m vl_dora.evaluate run=%s goes on after the last answer",
+            run_dir,
+        )
         objective = None
         if data.val_dataloader():  # an empty list where there is no split to validate on
             trainer.validate(module, data, verbose=False)
@@ -102,6 +114,8 @@ def _train(config: DictConfig, run_dir: Path) -> float | None:
         write_outcome(built, run_dir, results, title=title)
         _finish(run_dir, module, title)
         log.info("%s\n%s", summary(results), run_dir)
+    if answers is not None:
+        answers.remove()
     return objective
 
 

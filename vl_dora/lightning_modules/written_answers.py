@@ -94,9 +94,13 @@ class WrittenAnswers(lightning.Callback):
         pl_module.earlier = []
 
     def remove(self) -> None:
-        """Takes the file away, once what it held is written elsewhere."""
+        """Takes the file away, once what it held is written elsewhere, and the folder if it is empty now."""
         if self._path is not None:
             self._path.unlink(missing_ok=True)
+            for folder in (self.folder, self.folder.parent):
+                if any(folder.iterdir()):
+                    return
+                folder.rmdir()
 
     def _kept(self, path: Path) -> list[dict[str, Any]]:
         """The lines of the batches that are whole, in order."""
