@@ -98,7 +98,7 @@ class WrittenAnswers(lightning.Callback):
         if self._path is not None:
             self._path.unlink(missing_ok=True)
             for folder in (self.folder, self.folder.parent):
-                if any(folder.iterdir()):
+                if not folder.is_dir() or any(folder.iterdir()):
                     return
                 folder.rmdir()
 
