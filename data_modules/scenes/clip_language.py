@@ -231,32 +231,54 @@ def choices_of(answer: str, others: list[str], count: int, random: RandomState) 
 
 
 def choice_question(clip: Clip, random: RandomState) -> tuple[str, str]:
-    """A question with numbered answers, of which one is right."""
-    actor = clip.actors[random.randint(len(clip.actors))]
-    doing = clip.doing()
-    kind = random.randint(4)
-    if kind == 0:
-        question, answer, others = f"what does the {actor.name} do?", phrase(actor.event), list(PHRASES)
-        near = [phrase(a.event) for a in clip.actors if a is not actor]
-        others = near + [others[i] for i in random.permutation(len(others))[:6]]
-    elif kind == 1:
-        question, answer = "what happens first?", f"the {doing[0].name} {phrase(doing[0].event)}"
-        others = [f"the {a.name} {phrase(b.event)}" for a in clip.actors for b in clip.actors]
-    elif kind == 2 and actor.at(0.5).visible:
-        question, answer = f"where is the {actor.name} at the start?", place(actor, 0)
-        others = [f"{row} {column}" for row in _ROWS for column in _COLUMNS]
-    else:
-        single = [action for action in ("moves", "jumps", "blinks") if len(clip.doing(action)) == 1]
-        if not single:
-            question, answer = "which starts first?", f"the {doing[0].name}"
-        else:
-            action = single[random.randint(len(single))]
-            question, answer = f"which thing {action}?", f"the {clip.doing(action)[0].name}"
-        others = [f"the {a.name}" for a in clip.actors]
-        others += [f"the {c} {actor.shape}" for c in COLOURS]
+    """A question with numbered answers, one of them right; sometimes with subtitles or a moment before.
+
+    Where the choices stand in the prompt varies, and any kind of question may have some, so that what is
+    practised is to choose.
+    """
+    kinds = tuple(_POOLS)
+    while True:
+        kind = kinds[random.randint(len(kinds))]
+        pairs = kind(clip)
+        if pairs:
+            break
+    question, answer = pairs[random.randint(len(pairs))]
+    others = _POOLS[kind](clip)
+    subtitles = moment = ""
+    actor = next((a for a in clip.actors if f"the {a.name}" in question.split(", ", 1)[0]), None)
+    if random.randint(2):
+        pointed = actor if actor is not None else clip.actors[random.randint(len(clip.actors))]
+        subtitles = f"[subs] {' '.join(pointed_at(pointed, random))} "
+        if actor is not None and random.randint(2):
+            question = question.replace(f"the {actor.name}", "it", 1)
+    if random.randint(2):
+        start = random.randint(BEATS - 1)
+        moment = f" [ts] ({start}.0-{random.randint(start + 1, BEATS + 1)}.0)"
     text, right = choices_of(answer, others, int(random.randint(3, 6)), random)
-    subtitles = ""
-    if f"the {actor.name}" in question and random.randint(2):
-        subtitles = f"[subs] {' '.join(pointed_at(actor, random))} "
-        question = question.replace(f"the {actor.name}", "it", 1)
-    return f"{subtitles}[q] {question} [choices] {text}", f"a{right}"
+    task = ("", " tvqa: ", " how2qa: ")[random.randint(3)]
+    return f"{subtitles}[q] {question}{moment} [choices] {text}{task}", f"a{right}"
+
+
+def _first(clip: Clip) -> Pairs:
+    doing = clip.doing()
+    return [("what happens first?", f"the {doing[0].name} {phrase(doing[0].event)}")]
+
+
+def _looks(clip: Clip) -> list[str]:
+    shapes = {actor.shape for actor in clip.actors}
+    return [f"the {actor.name}" for actor in clip.actors] + [f"the {c} {s}" for c in COLOURS for s in shapes]
+
+
+_POOLS: Mapping[Callable[[Clip], Pairs], Callable[[Clip], list[str]]] = {
+    what_does: lambda clip: [f"it {told}" for told in PHRASES],
+    which_does: _looks,
+    direction: lambda clip: list(DIRECTIONS),
+    count_times: lambda clip: ["0", "1", "2", "3", "4"],
+    first_of: _looks,
+    where: lambda clip: [f"{row} {column}" for row in _ROWS for column in _COLUMNS],
+    colour_then: lambda clip: list(COLOURS),
+    how_many_then: lambda clip: ["0", "1", "2", "3", "4"],
+    how_many_do: lambda clip: ["0", "1", "2", "3", "4"],
+    _first: lambda clip: [f"the {a.name} {told}" for a in clip.actors for told in PHRASES],
+}
+"""Kind of question -> what could be answered."""
