@@ -160,9 +160,7 @@ def write_outcome(built: Built, folder: Path, results: Mapping[str, Any], *, tit
     write_results(folder / "results.json", results)
 
 
-def _line(
-    prediction: Any, per_sample: Mapping[str, float], clusters: Mapping[str, str]
-) -> dict[str, Any]:
+def _line(prediction: Any, per_sample: Mapping[str, float], clusters: Mapping[str, str]) -> dict[str, Any]:
     example = prediction.example
     clip = example.frames
     seen = {"path": clip.path, "indices": clip.indices, "times": clip.times} if clip is not None else None
