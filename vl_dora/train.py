@@ -21,11 +21,13 @@ def train(config: DictConfig) -> float | None:
 
     A run that stops with an error leaves it in its directory, if that exists or belongs to a sweep.
     """
-    from vl_dora.run_directory import forget_failure, record_failure, settle_paths
+    from vl_dora.run_directory import forget_failure, open_for_writing, record_failure, settle_paths
 
     run_dir = settle_paths(config)
+    # Outside: the directory of another run is not to be marked as failed.
+    start = open_for_writing(run_dir, config.ckpt_path)
     try:
-        objective = _train(config, run_dir)
+        objective = _train(config, run_dir, start)
     except Exception as error:
         record_failure(run_dir, config, error)
         raise
@@ -33,7 +35,7 @@ def train(config: DictConfig) -> float | None:
     return objective
 
 
-def _train(config: DictConfig, run_dir: Path) -> float | None:
+def _train(config: DictConfig, run_dir: Path, start: Path | None) -> float | None:
     import lightning
 
     from vl_dora.building import build, build_trainer, encode_pictures
@@ -43,11 +45,10 @@ def _train(config: DictConfig, run_dir: Path) -> float | None:
     from vl_dora.lightning_modules.kept_weights import KeepWeights
     from vl_dora.lightning_modules.watching import MovementWatch, StepTimes, ValidationLines
     from vl_dora.lightning_modules.written_answers import WrittenAnswers
-    from vl_dora.run_directory import ANALYSIS, CHECKPOINTS, open_for_writing
+    from vl_dora.run_directory import ANALYSIS, CHECKPOINTS
     from vl_dora.run_report import circumstances, figures_of, scored, summary, write_outcome
 
     OmegaConf.resolve(config)
-    start = open_for_writing(run_dir, config.ckpt_path)
     built = build(config)
     module, data = built.module, built.data
     checkpoints = KeepCheckpoints(run_dir / CHECKPOINTS, config.checkpoint.every_n_steps, config.objective)

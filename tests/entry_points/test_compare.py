@@ -84,3 +84,11 @@ def test_the_failure_is_forgotten_when_the_run_succeeds(train, small, tmp_path) 
     shutil.rmtree(run)
     train(run, "adapter=lora", "evaluate_before=false")
     assert not (run / FAILURE).exists()
+
+
+def test_a_finished_run_is_not_marked_by_a_second_one_in_its_directory(train, tmp_path) -> None:
+    run = tmp_path / "run"
+    train(run, "adapter=lora", "evaluate_before=false")
+    with pytest.raises(ValueError, match="holds a run already"):
+        train(run, "adapter=lora", "evaluate_before=false")
+    assert not (run / FAILURE).exists()
