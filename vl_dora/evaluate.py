@@ -70,7 +70,7 @@ def changed(config: DictConfig, changes: DictConfig) -> DictConfig:
         ValueError: a change of something the run's config does not have.
     """
     given = OmegaConf.masked_copy(changes, [str(key) for key in changes if key not in _OWN])
-    if changes.benchmark_name is not None:
+    if OmegaConf.select(changes, "benchmark_name") is not None:
         with open_dict(config):
             for key in ("task", "data", "generation"):
                 config[key] = {}
