@@ -54,26 +54,30 @@ def scored(folder: Path) -> dict:
     return {key: found[key] for key in ("scores", "interval", "by_type", "samples", "baselines")}
 
 
-@pytest.mark.slow
-def test_a_killed_process_is_gone_on_with_and_ends_with_the_same_files(finished, evaluate, tmp_path, caplog):
-    evaluate(finished, *SLOW, f"output_dir={tmp_path / 'whole'}")
-    partial = tmp_path / "cut" / "answers.partial.jsonl"
-    command = [
-        sys.executable,
-        "-m",
-        "vl_dora.evaluate",
-        f"run={finished}",
-        *SLOW,
-        f"output_dir={partial.parent}",
-    ]
+def killed_after_three_answers(run: Path, partial: Path) -> int:
+    """Starts an evaluation and kills it once three answers are written; how many were by then."""
+    command = [sys.executable, "-m", "vl_dora.evaluate", f"run={run}", *SLOW, f"output_dir={partial.parent}"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE)
     while len(answers_of(partial)) < 3 and process.poll() is None:
         time.sleep(0.002)
     process.send_signal(signal.SIGKILL)
     _, complaint = process.communicate()
+    if process.returncode == 0:  # it had come to its end
+        return 24
     assert process.returncode == -signal.SIGKILL, complaint.decode()[-2000:]
-    done = len(answers_of(partial))
+    return len(answers_of(partial))
+
+
+@pytest.mark.slow
+def test_a_killed_process_is_gone_on_with_and_ends_with_the_same_files(finished, evaluate, tmp_path, caplog):
+    evaluate(finished, *SLOW, f"output_dir={tmp_path / 'whole'}")
+    # On a busy machine this process may look too late; then another one is killed.
+    for attempt in range(5):
+        partial = tmp_path / f"cut-{attempt}" / "answers.partial.jsonl"
+        done = killed_after_three_answers(finished, partial)
+        if done < 24:
+            break
     assert 3 <= done < 24 and not (partial.parent / "predictions.jsonl").exists()
 
     with caplog.at_level(logging.INFO):
