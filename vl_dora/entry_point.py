@@ -16,9 +16,10 @@ import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+
+from vl_dora.run_directory import in_sweep
 
 CONFIG_PACKAGE = "vl_dora.conf"
 MISTAKES = (ValueError, FileNotFoundError, HydraException, OmegaConfBaseException)
@@ -39,7 +40,7 @@ def launch(config_name: str, work: Callable[[DictConfig], Any]) -> None:
         try:
             return work(config)
         except MISTAKES as error:
-            if not _in_sweep():
+            if not in_sweep():
                 _stop(error, config_name)
             # The other jobs of a sweep go on; it ends with all that failed.
             failed.append(explain(error, config_name))
@@ -55,10 +56,6 @@ def launch(config_name: str, work: Callable[[DictConfig], Any]) -> None:
             sys.stderr.write(f"error: {jobs}; the first: {failed[0]}\n")
             raise SystemExit(1) from None
         _stop(error, config_name)
-
-
-def _in_sweep() -> bool:
-    return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
 
 
 def _stop(error: BaseException, config_name: str) -> None:

@@ -150,11 +150,11 @@ def how_many_then(clip: Clip) -> Pairs:
 
 
 def how_many_do(clip: Clip) -> Pairs:
-    return [
-        (f"how many things {verb}?", str(len(clip.doing(*actions))))
-        for verb, actions in (("move", ("moves",)), ("jump", ("jumps",)), ("stay still", ()))
-        if actions
-    ] + [("how many things stay still?", str(len(clip.actors) - len(clip.doing())))]
+    found = [
+        (f"how many things {verb}?", str(len(clip.doing(action))))
+        for verb, action in (("move", "moves"), ("jump", "jumps"))
+    ]
+    return [*found, ("how many things stay still?", str(len(clip.actors) - len(clip.doing())))]
 
 
 def caption(clip: Clip) -> Pairs:

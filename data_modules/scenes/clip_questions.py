@@ -63,7 +63,7 @@ def questions(clip: Clip, says: Says) -> list[Asked]:
         *_how_often(clip, says),
         *_where(clip, says),
         *_colour(clip, says),
-        *_how_many(clip, says),
+        *_how_many(clip),
     ]
 
 
@@ -170,8 +170,7 @@ def _colour(clip: Clip, says: Says) -> list[Asked]:
     ]
 
 
-def _how_many(clip: Clip, says: Says) -> list[Asked]:
-    del says  # nothing is named
+def _how_many(clip: Clip) -> list[Asked]:
     numbers = ("zero", "one", "two", "three", "several")
     return [
         Asked("how many", f"how many in all {verb}?", numbers[count], numbers)
