@@ -8,6 +8,8 @@ file must have been decoded without a fault before (`Survey.clean`).
 
 from __future__ import annotations
 
+import gc
+import os
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from typing import Any
@@ -16,6 +18,11 @@ import numpy as np
 
 from data_modules.video.error import VideoError
 from data_modules.video.survey import Survey
+
+# A reader joins its threads when it goes. In a forked loader worker these do not exist, and the worker aborts
+# or hangs when it collects a reader that its parent had left in a cycle (an error's traceback, for instance).
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=gc.freeze)
 
 CODECS = ("h264", "vp9", "mpeg4")
 CONTAINERS = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi")
@@ -55,6 +62,7 @@ def read(
     import decord
 
     decord.logging.set_level(decord.logging.QUIET)
+    reader = None
     try:
         reader = decord.VideoReader(str(survey.path), num_threads=1)
         if not _same_times(reader, survey):
@@ -67,6 +75,8 @@ def read(
     except (decord.DECORDError, RuntimeError, StopIteration) as error:
         words = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise VideoError.of(survey.path, f"cannot be read by decord: {words}") from None
+    finally:
+        del reader  # else an error's traceback holds it and its threads
     return taken
 
 

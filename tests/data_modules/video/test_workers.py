@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import faulthandler
+import gc
 import os
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -48,9 +51,16 @@ def paths(clip, tmp_path) -> list[Path]:
     return [*found, tmp_path / "damaged.mp4"]
 
 
+def tell_where_it_hangs(_: int) -> None:
+    """The worker's stack on standard error before the loader gives up."""
+    faulthandler.dump_traceback_later(100)
+
+
 def run(paths: list[Path], num: int) -> dict[int, list[float]]:
     """Resident MiB by worker, in order."""
-    loader = DataLoader(Decodes(paths, num), batch_size=None, num_workers=2, timeout=120)
+    loader = DataLoader(
+        Decodes(paths, num), batch_size=None, num_workers=2, timeout=120, worker_init_fn=tell_where_it_hangs
+    )
     seen: dict[int, list[float]] = {}
     for worker, resident, right in loader:
         assert right
@@ -65,6 +75,28 @@ def test_workers_decode_after_the_parent_did(paths):
             sample_frames(path)  # the second by decord where it may be used
     seen = run(paths, 60)
     assert len(seen) == 2 and os.getpid() not in seen
+
+
+@pytest.mark.skipif(find_spec("decord") is None, reason="decord is not installed")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="a platform without fork")
+def test_a_worker_survives_a_reader_that_its_parent_lost(clip):
+    from decord import VideoReader
+
+    gc.collect()
+    gc.disable()  # the child is to find the garbage, not this process
+    try:
+        lost = [VideoReader(str(clip("h264.mp4").path), num_threads=1)]
+        lost[0].next()
+        lost.append(lost)
+        del lost
+        child = os.fork()
+        if child == 0:
+            gc.collect()
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+    finally:
+        gc.enable()
+        gc.collect()
 
 
 @pytest.mark.slow
