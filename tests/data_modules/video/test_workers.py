@@ -5,9 +5,12 @@ from __future__ import annotations
 import faulthandler
 import gc
 import os
+import signal
+import time
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -91,6 +94,9 @@ def test_a_worker_survives_a_reader_that_its_parent_lost(clip):
         del lost
         child = os.fork()
         if child == 0:
+            signal.alarm(30)
+            # A new thread takes the memory of the parent's, which a reader would then join.
+            Thread(target=time.sleep, args=(60,), daemon=True).start()
             gc.collect()
             os._exit(0)
         assert os.waitpid(child, 0)[1] == 0
