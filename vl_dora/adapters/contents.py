@@ -1,7 +1,7 @@
 """What an adapter directory holds of a network: every tensor that trains, under PEFT's key for it.
 
-Keys are `base_model.model.` + module path + `.lora_A.weight` (r, i) | `.lora_B.weight` (o, r) |
-`.lora_magnitude_vector` (o,); trained tensors of the base go under their plain names, which PEFT reads
+Keys are `base_model.model.` + module name (`renaming.name_in_file`) + `.lora_A.weight` (r, i) |
+`.lora_B.weight` (o, r) | `.lora_magnitude_vector` (o,); trained tensors of the base go under their plain names, which PEFT reads
 into the base by the same route (biases of adapted layers as `.base_layer.bias`).
 """
 
@@ -14,6 +14,7 @@ from torch import nn
 from vl_dora.adapters.apply import adaptation_of, adapted_layers
 from vl_dora.adapters.entry import Entry
 from vl_dora.adapters.layer import AdaptedLayer
+from vl_dora.adapters.renaming import name_in_file, names_in_file
 
 PREFIX = "base_model.model."
 LOW_RANK_A, LOW_RANK_B, MAGNITUDE = ".lora_A.weight", ".lora_B.weight", ".lora_magnitude_vector"
@@ -30,16 +31,17 @@ def contents(network: nn.Module) -> dict[str, Entry]:
     layers = adapted_layers(network)
     entries: dict[str, Entry] = {}
     for path, own_entries in layer_entries(layers).items():
-        entries.update({PREFIX + path + ending: entry for ending, entry in own_entries.items()})
+        start = PREFIX + name_in_file(network, path)
+        entries.update({start + ending: entry for ending, entry in own_entries.items()})
     own = {id(p) for layer in layers.values() for p in layer.parameters(recurse=False)}
     parameters = dict(network.named_parameters())
     for row in adaptation_of(network).audit.rows:
         for name in row.names:
             if id(parameters[name]) not in own:
-                entries[plain_key(name, layers)] = Entry.of(parameters[name])
+                entries[PREFIX + name_in_file(network, plain_name(name, layers))] = Entry.of(parameters[name])
     for path in whole_modules(network):
         for name, tensor in network.get_submodule(path).state_dict(keep_vars=True).items():
-            entries[f"{PREFIX}{path}.{name}"] = Entry.of(tensor)
+            entries[f"{PREFIX}{name_in_file(network, path)}.{name}"] = Entry.of(tensor)
     return entries
 
 
@@ -50,11 +52,11 @@ def low_rank(layer: AdaptedLayer) -> int | None:
     return factors[0].shape[0] if factors else None
 
 
-def plain_key(name: str, layers: Mapping[str, AdaptedLayer]) -> str:
-    """PEFT's key of a base parameter, from its name in the adapted network."""
+def plain_name(name: str, layers: Mapping[str, AdaptedLayer]) -> str:
+    """The name of a base parameter once PEFT has adapted the network, from its name here."""
     owner, _, leaf = name.rpartition(".")
     path, _, inner = owner.rpartition(".")
-    return f"{PREFIX}{path}.base_layer.{leaf}" if inner == "base" and path in layers else PREFIX + name
+    return f"{path}.base_layer.{leaf}" if inner == "base" and path in layers else name
 
 
 def whole_modules(network: nn.Module) -> list[str]:
@@ -72,18 +74,18 @@ def whole_modules(network: nn.Module) -> list[str]:
     places: dict[int, list[str]] = {}
     for name, parameter in parameters.items():
         places.setdefault(id(parameter), []).append(name)
-    paths = [path for path, _ in network.named_modules(remove_duplicate=False)]
     adapted = adapted_layers(network)
+    files = names_in_file(network, ())
     chosen: list[str] = []
     for path, module in network.named_modules():
         own = [id(parameter) for parameter in module.parameters()]
         fits = (
-            path
+            files[path]
             and own
             and not isinstance(module, nn.ModuleList | nn.ModuleDict)
             and all(key in trained for key in own)
             and all(name.startswith(path + ".") for key in own for name in places[key])
-            and [p for p in paths if p.endswith(path)] == [path]
+            and [p for p, name in files.items() if name.endswith(files[path])] == [path]
             and not any(f".{path}." in f".{p}" for p in adapted)
         )
         if fits and not any(path.startswith(parent + ".") for parent in chosen):

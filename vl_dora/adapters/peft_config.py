@@ -18,6 +18,7 @@ from vl_dora.adapters.apply import adapted_layers
 from vl_dora.adapters.contents import LOW_RANK, MAGNITUDE, low_rank, whole_modules
 from vl_dora.adapters.layer import AdaptedLayer
 from vl_dora.adapters.peft_vera import PEFT_TYPE, is_vera, vera_options
+from vl_dora.adapters.renaming import name_in_file, names_in_file
 
 # Options that change what the tensors mean, and the values under which this room reads them right.
 READABLE: dict[str, tuple[Any, ...]] = {
@@ -48,7 +49,7 @@ def write_config(network: nn.Module) -> dict[str, Any]:
         "base_model_name_or_path": base or None,
         "inference_mode": True,
         "target_modules": _targets(network, layers),
-        "modules_to_save": whole_modules(network) or None,
+        "modules_to_save": [name_in_file(network, path) for path in whole_modules(network)] or None,
         "bias": "none",
         "fan_in_fan_out": False,
     }
@@ -62,6 +63,7 @@ def write_config(network: nn.Module) -> dict[str, Any]:
     common = Counter(shape.values()).most_common(1)[0][0] if shape else (smallest, smallest)
     # A filler's product is zero, whatever its scale.
     shape |= {path: (rank, common[1]) for path, rank in fillers.items()}
+    shape = {name_in_file(network, path): pair for path, pair in shape.items()}
     # Embeddings have none.
     drops = (getattr(layer, "dropout", None) for layer in low.values())
     dropouts = {drop.p for drop in drops if isinstance(drop, nn.Dropout)}
@@ -147,10 +149,11 @@ def _alpha(layer: AdaptedLayer, rslora: bool) -> float:
 
 def _targets(network: nn.Module, layers: Mapping[str, AdaptedLayer]) -> list[str] | str:
     inner = tuple(f"{path}." for path in layers)
-    paths = [p for p, _ in network.named_modules() if p and not p.startswith(inner or ("\0",))]
-    full = sorted(layers)
+    files = names_in_file(network, ())
+    names = [files[p] for p, _ in network.named_modules() if files[p] and not p.startswith(inner or ("\0",))]
+    full = sorted(name_in_file(network, path) for path in layers)
     for targets in (sorted({path.rpartition(".")[2] for path in layers}), full):
         config = {"target_modules": targets}
-        if {path for path in paths if targeted(config, path)} == set(layers):
+        if {name for name in names if targeted(config, name)} == set(full):
             return targets
     return "^(?:" + "|".join(re.escape(path) for path in full) + ")$"

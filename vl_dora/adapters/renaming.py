@@ -1,4 +1,7 @@
-"""Older names of modules: adapters written before transformers renamed them still find their places.
+"""Names of modules in adapter files: those of the transformers model, today's and older ones.
+
+A network may hold a transformers model as one of its modules. Its attribute `adapter_root` is then the path
+of that module, and adapter files name everything from there, so that plain PEFT puts them on that model.
 
 LLaVA of transformers 4.51 and older kept its language model under `language_model.model`; until version 5
 the CLIP tower had one more level, `vision_model`.
@@ -23,6 +26,23 @@ GENERATIONS: tuple[tuple[tuple[str, str], ...], ...] = (
 )
 
 
+def name_in_file(network: nn.Module, path: str) -> str:
+    """The name under which a module or parameter stands in an adapter file written today.
+
+    Raises:
+        ValueError: it lies beside the network's `adapter_root`.
+    """
+    root = getattr(network, "adapter_root", "")
+    if not root or path == "":
+        return path
+    if path != root and not path.startswith(f"{root}."):
+        raise ValueError(
+            f"{path} lies outside {root}, whose adapters alone have names in the files of PEFT; "
+            f"leave it frozen"
+        )
+    return path[len(root) + 1 :]
+
+
 def names_in_file(network: nn.Module, owners: Iterable[str]) -> dict[str, str]:
     """Module path in the network -> its name in a file, for every module.
 
@@ -31,14 +51,18 @@ def names_in_file(network: nn.Module, owners: Iterable[str]) -> dict[str, str]:
         owners: names of the modules that the file holds tensors of.
 
     Returns:
-        Today's names, or those of the newest generation under which every owner is found; today's
-        again where none fits, so that whoever asks can list what the network lacks.
+        Today's names, or those of the newest generation under which every owner is found, the network's
+        own paths counting as the oldest; today's again where none fits, so that whoever asks can list what
+        the network lacks.
     """
     wanted = set(owners)
     paths = [path for path, _ in network.named_modules(remove_duplicate=False)]
-    generations = ({path: _then(path, pairs) for path in paths} for pairs in GENERATIONS)
+    root = getattr(network, "adapter_root", "")
+    inside = {p: name_in_file(network, p) for p in paths if not root or f"{p}.".startswith((".", f"{root}."))}
+    generations = [{path: _then(name, pairs) for path, name in inside.items()} for pairs in GENERATIONS]
+    generations.append({path: path for path in paths})
     fitting = (names for names in generations if wanted <= set(names.values()))
-    return next(fitting, {path: path for path in paths})
+    return {path: path for path in paths} | next(fitting, generations[0])
 
 
 def renamed(tensors: Mapping[str, Tensor], names: Mapping[str, str], prefix: str) -> dict[str, Tensor]:

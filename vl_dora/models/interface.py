@@ -17,6 +17,9 @@ class Network(Protocol):
         parts: part name (vision, projector, language) -> module paths below the network that
             make up the part, for instance {"language": ("bart",)}. Every parameter lies in
             exactly one part. A part without modules is absent.
+
+    A network whose parameters all lie in one transformers model may name that module's path in a further
+    attribute, `adapter_root`: adapter files then name modules as that model does, and plain PEFT reads them.
     """
 
     parts: Mapping[str, tuple[str, ...]]

@@ -35,6 +35,7 @@ class Llava(nn.Module):
 
     Attributes:
         unreachable: module path -> why no gradient reaches it; adapters there are refused.
+        adapter_root: the transformers model, from which adapter files name modules.
 
     Raises:
         ValueError: an option outside what is allowed; later: pictures that do not fit the places for them.
@@ -62,6 +63,7 @@ class Llava(nn.Module):
             if getattr(config.text_config, name, None) is None:
                 raise ValueError(f"model.network.text.{name} is not set; generation needs it")
         self.llava = LlavaForConditionalGeneration(config)
+        self.adapter_root = "llava"
         self.loss_chunk = loss_chunk
         self.vision_feature_layer = vision_feature_layer
         if checkpointing:

@@ -8,6 +8,8 @@ from typing import Any
 
 from torch import nn
 
+from vl_dora.adapters.renaming import names_in_file
+
 PREFIX = "base_model.model."
 # LLaVA's own code keeps the decoder in `model`, transformers in `model.language_model`.
 _TODAY = (
@@ -19,13 +21,13 @@ _TODAY = (
 
 def module_here(network: nn.Module, path: str) -> str:
     """A fork's module path in this network: as it is where the network has it, else today's name."""
-    known = dict(network.named_modules())
+    known = {name: here for here, name in names_in_file(network, ()).items()}
     path = path.removeprefix(PREFIX)
     if path in known:
-        return path
+        return known[path]
     for then, today in _TODAY:
         if path.startswith(then) and today + path[len(then) :] in known:
-            return today + path[len(then) :]
+            return known[today + path[len(then) :]]
     return path
 
 
