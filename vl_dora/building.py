@@ -108,6 +108,7 @@ def build_trainer(config: DictConfig, callbacks: list[Any], *, with_loggers: boo
     """
     from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
+    from vl_dora.lightning_modules.checkpoint_files import PlainCheckpointIO
     from vl_dora.lightning_modules.progress import TrainingBar
 
     _quieten()
@@ -119,6 +120,7 @@ def build_trainer(config: DictConfig, callbacks: list[Any], *, with_loggers: boo
         return made(config.trainer)(
             callbacks=callbacks,
             logger=loggers,
+            plugins=[PlainCheckpointIO()],
             default_root_dir=config.paths.run_dir,
             enable_checkpointing=False,
             enable_model_summary=False,

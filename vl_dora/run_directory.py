@@ -11,13 +11,17 @@ failed.json              why it did not finish, while it has not
 from __future__ import annotations
 
 import json
+import logging
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+
+log = logging.getLogger(__name__)
 
 CONFIG, CHECKPOINTS, ANALYSIS = "config.yaml", "checkpoints", "analysis"
 FAILURE = "failed.json"
@@ -51,27 +55,49 @@ def settle_paths(config: DictConfig) -> Path:
     return run_dir
 
 
-def open_for_writing(run_dir: Path, ckpt_path: str | None) -> Path | None:
+def open_for_writing(run_dir: Path, config: DictConfig) -> Path | None:
     """Checks that a run may go on or begin in this folder; returns the checkpoint to go on from.
 
+    A job of a sweep goes on by itself with what an earlier, interrupted sweep left of it.
+
     Raises:
-        ValueError: the folder holds another run, or is a file.
+        ValueError: the folder holds another run, is a file, or cannot be written.
         FileNotFoundError: there is no such checkpoint.
     """
+    from vl_dora.continuing import changed_settings, shortened
+    from vl_dora.processes import own_rank
+
+    ckpt_path = config.ckpt_path
     if run_dir.exists() and not run_dir.is_dir():
         raise ValueError(f"paths.run_dir={run_dir} is a file; name a folder")
-    if ckpt_path is not None:
-        path = run_dir / CHECKPOINTS / "last.ckpt" if ckpt_path == "last" else Path(ckpt_path)
-        if not path.is_file():
-            hint = "; name the run to go on with by paths.run_dir" if ckpt_path == "last" else ""
-            raise FileNotFoundError(f"ckpt_path={ckpt_path}: {path} does not exist{hint}")
-        return path
-    if (run_dir / CONFIG).exists():
+    parent = next(folder for folder in (run_dir, *run_dir.parents) if folder.exists())
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise ValueError(f"paths.run_dir={run_dir} cannot be written: {parent} is read-only")
+    begun = (run_dir / CONFIG).is_file()
+    if ckpt_path is None and begun and not in_sweep():
+        if own_rank() > 0:  # started beside the first process, which has just begun the run
+            return None
         raise ValueError(
             f"paths.run_dir={run_dir} holds a run already; "
             "go on with it by ckpt_path=last, or name another folder"
         )
-    return None
+    if ckpt_path in (None, "last"):
+        path = run_dir / CHECKPOINTS / "last.ckpt"
+        if begun:
+            changes = changed_settings(run_dir, config)
+            if changes:
+                log.warning("goes on with other settings: %s", shortened(changes))
+            if not path.is_file():
+                log.info("%s was cut off before its first checkpoint, and begins anew", run_dir)
+                return None
+        elif in_sweep() or ckpt_path is None:
+            return None
+    else:
+        path = Path(ckpt_path)
+    if not path.is_file():
+        hint = "; name the run to go on with by paths.run_dir" if ckpt_path == "last" else ""
+        raise FileNotFoundError(f"ckpt_path={ckpt_path}: {path} does not exist{hint}")
+    return path
 
 
 def write_config(run_dir: Path, config: DictConfig) -> None:
@@ -116,9 +142,11 @@ def record_failure(run_dir: Path, config: DictConfig, error: Exception) -> None:
         if not in_sweep():
             return
         # A trial that stopped before it began is to be seen among the others.
-        write_config(run_dir, config)
+        with suppress(OSError):
+            write_config(run_dir, config)
     text = " ".join(str(error).split()) or type(error).__name__
-    with whole_file(run_dir / FAILURE) as draft:
+    # The reason may be a full disk, and is to be told rather than what it leads to here.
+    with suppress(OSError), whole_file(run_dir / FAILURE) as draft:
         draft.write_text(json.dumps({"error": text, "kind": type(error).__name__}) + "\n", encoding="utf-8")
 
 

@@ -19,15 +19,35 @@ log = logging.getLogger(__name__)
 def train(config: DictConfig) -> float | None:
     """Trains, scores the best state on the test split, and returns the objective (percent).
 
-    A run that stops with an error leaves it in its directory, if that exists or belongs to a sweep.
+    A run that stops with an error leaves it in its directory, if that exists or belongs to a sweep. A trial
+    that an interrupted sweep finished is not done again.
     """
-    from vl_dora.run_directory import forget_failure, open_for_writing, record_failure, settle_paths
+    from vl_dora.continuing import disk_errors_told, finished_trial
+    from vl_dora.processes import hand_over, handed_over, own_group
+    from vl_dora.run_directory import (
+        forget_failure,
+        in_sweep,
+        open_for_writing,
+        record_failure,
+        settle_paths,
+    )
 
-    run_dir = settle_paths(config)
-    # Outside: the directory of another run is not to be marked as failed.
-    start = open_for_writing(run_dir, config.ckpt_path)
+    handed = handed_over()
+    if handed is not None:
+        config, start = handed
+        run_dir = Path(config.paths.run_dir)
+    else:
+        run_dir = settle_paths(config)
+        done = finished_trial(run_dir, config) if in_sweep() else None
+        if done is not None:
+            log.info("%s is done already", run_dir)
+            return done["objective"]["value"]
+        # Outside: the directory of another run is not to be marked as failed.
+        start = open_for_writing(run_dir, config)
     try:
-        objective = _train(config, run_dir, start)
+        with own_group(), disk_errors_told(run_dir):
+            hand_over(config, start)
+            objective = _train(config, run_dir, start)
     except Exception as error:
         record_failure(run_dir, config, error)
         raise
@@ -43,7 +63,7 @@ def _train(config: DictConfig, run_dir: Path, start: Path | None) -> float | Non
     from vl_dora.lightning_modules.checkpoints import KeepCheckpoints
     from vl_dora.lightning_modules.data_order import DataOrder
     from vl_dora.lightning_modules.kept_weights import KeepWeights
-    from vl_dora.lightning_modules.watching import MovementWatch, StepTimes, ValidationLines
+    from vl_dora.lightning_modules.watching import BaseScores, MovementWatch, StepTimes, ValidationLines
     from vl_dora.lightning_modules.written_answers import WrittenAnswers
     from vl_dora.run_directory import ANALYSIS, CHECKPOINTS
     from vl_dora.run_report import circumstances, figures_of, scored, summary, write_outcome
@@ -52,8 +72,8 @@ def _train(config: DictConfig, run_dir: Path, start: Path | None) -> float | Non
     built = build(config)
     module, data = built.module, built.data
     checkpoints = KeepCheckpoints(run_dir / CHECKPOINTS, config.checkpoint.every_n_steps, config.objective)
-    times, order = StepTimes(), DataOrder()
-    callbacks: list[Any] = [times, order, checkpoints, ValidationLines()]
+    times, order, before = StepTimes(), DataOrder(), BaseScores()
+    callbacks: list[Any] = [times, order, before, checkpoints, ValidationLines()]
     if config.analysis.steps:
         callbacks.append(KeepWeights(run_dir / ANALYSIS, list(config.analysis.steps)))
     if config.movement_check_step is not None:
@@ -73,12 +93,11 @@ def _train(config: DictConfig, run_dir: Path, start: Path | None) -> float | Non
         callbacks.append(answers)
     trainer = build_trainer(config, callbacks, with_loggers=True)
     if trainer.is_global_zero:
-        _begin(run_dir, config, module.audit)
+        _begin(run_dir, config, start, module.audit)
 
-    before = None
     if config.evaluate_before and start is None and module.audit.trainable:
         trainer.test(module, data, verbose=False)
-        before = figures_of(module.outcome.report) if module.outcome.report else None
+        before.figures = figures_of(module.outcome.report) if module.outcome.report else None
     if module.audit.trainable:
         lightning.seed_everything(config.seed, workers=True, verbose=False)
         trainer.fit(module, data, ckpt_path=None if start is None else str(start), weights_only=True)
@@ -101,7 +120,7 @@ def _train(config: DictConfig, run_dir: Path, start: Path | None) -> float | Non
     if trainer.is_global_zero:
         results = {
             **scored(config, built),
-            "before": before,
+            "before": before.figures,
             "objective": {"name": config.objective, "value": objective, "step": checkpoints.best_step},
             "steps": steps,
             "samples_seen": order.samples,
@@ -112,22 +131,25 @@ def _train(config: DictConfig, run_dir: Path, start: Path | None) -> float | Non
             **circumstances(config, built),
         }
         title = f"{built.task.name}, {data.evaluation_split}"
-        write_outcome(built, run_dir, results, title=title)
         _finish(run_dir, module, title)
+        write_outcome(built, run_dir, results, title=title)
         log.info("%s\n%s", summary(results), run_dir)
     if answers is not None:
         answers.remove()
+    for process in getattr(trainer.strategy.launcher, "procs", []):
+        process.wait()
     return objective
 
 
-def _begin(run_dir: Path, config: DictConfig, audit: Any) -> None:
-    from vl_dora.continued_log import set_aside
+def _begin(run_dir: Path, config: DictConfig, start: Path | None, audit: Any) -> None:
+    from vl_dora.lightning_modules.checkpoint_files import step_of
+    from vl_dora.metrics_log import METRICS, keep_rows_before
     from vl_dora.reports.files import whole_file
     from vl_dora.reports.results import write_results
     from vl_dora.run_directory import write_config
 
     write_config(run_dir, config)
-    set_aside(run_dir)
+    keep_rows_before(run_dir / METRICS, 0 if start is None else step_of(start))
     with whole_file(run_dir / "audit.txt") as draft:
         draft.write_text(f"{audit.table()}\n", encoding="utf-8")
     write_results(run_dir / "audit.json", audit.to_dict())
@@ -136,12 +158,11 @@ def _begin(run_dir: Path, config: DictConfig, audit: Any) -> None:
 
 def _finish(run_dir: Path, module: Any, title: str) -> None:
     from vl_dora.adapters import save_adapter
-    from vl_dora.continued_log import METRICS, join
+    from vl_dora.metrics_log import METRICS
     from vl_dora.reports.curve import write_curve
 
     if module.audit.trainable:
         save_adapter(module.network, run_dir / "adapter")
-        join(run_dir)
         write_curve(run_dir / METRICS, run_dir / "curve.png", title=title)
 
 

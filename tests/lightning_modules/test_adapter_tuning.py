@@ -14,7 +14,8 @@ from torch.utils.data import DataLoader
 
 from vl_dora.batch import Batch, Example, Prediction
 from vl_dora.lightning_modules.adapter_tuning import AdapterTuning
-from vl_dora.lightning_modules.checkpoints import KeepCheckpoints, read_checkpoint
+from vl_dora.lightning_modules.checkpoint_files import read_checkpoint
+from vl_dora.lightning_modules.checkpoints import KeepCheckpoints
 from vl_dora.lightning_modules.optimizer import OptimizerSettings
 from vl_dora.lightning_modules.watching import MovementWatch
 from vl_dora.tasks.interface import ScoreReport

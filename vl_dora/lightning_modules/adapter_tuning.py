@@ -22,7 +22,7 @@ from vl_dora.adapters import (
     unmerge,
 )
 from vl_dora.batch import Batch, Prediction
-from vl_dora.lightning_modules.checkpoints import read_checkpoint
+from vl_dora.lightning_modules.checkpoint_files import read_checkpoint
 from vl_dora.lightning_modules.gathering import gathered
 from vl_dora.lightning_modules.optimizer import OptimizerSettings
 from vl_dora.models.interface import Network

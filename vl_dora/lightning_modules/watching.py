@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import statistics
 import time
@@ -31,7 +32,8 @@ class MovementWatch(lightning.Callback):
         self._check: MovementCheck | None = None
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        if trainer.global_step == 0 and trainer.estimated_stepping_batches >= self.step:
+        # A run that goes on from before that step is looked at as well, from where it goes on.
+        if trainer.global_step < self.step <= trainer.estimated_stepping_batches:
             self._check = MovementCheck(pl_module.network)
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, *args: Any) -> None:
@@ -43,7 +45,7 @@ class MovementWatch(lightning.Callback):
 class StepTimes(lightning.Callback):
     """Seconds of every training batch from its arrival to the end of its step, and of the whole fit.
 
-    Beside them stand the seconds for which the loader made the steps wait, where it counts them
+    The latter include what earlier processes of a run worked up to their last checkpoint. Beside them stand the seconds for which the loader made the steps wait, where it counts them
     (an attribute `waits`).
     """
 
@@ -53,13 +55,14 @@ class StepTimes(lightning.Callback):
         self.waits: list[float] = []
         self.fit_seconds = 0.0
         self._started = 0.0
-        self._fit_started = 0.0
+        self._fit_started: float | None = None
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         self._fit_started = time.perf_counter()
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
-        self.fit_seconds += time.perf_counter() - self._fit_started
+        self.fit_seconds = self._seconds_so_far()
+        self._fit_started = None
         self.waits += getattr(trainer.train_dataloader, "waits", [])
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
@@ -68,6 +71,16 @@ class StepTimes(lightning.Callback):
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, *args: Any) -> None:
         self.batches.append(time.perf_counter() - self._started)
+
+    def _seconds_so_far(self) -> float:
+        running = 0.0 if self._fit_started is None else time.perf_counter() - self._fit_started
+        return self.fit_seconds + running
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"fit_seconds": self._seconds_so_far()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.fit_seconds = state["fit_seconds"]
 
     def seconds_a_step(self, accumulated: int = 1) -> float | None:
         """Median over all batches but the first fifth, times the batches of an optimizer step."""
@@ -88,6 +101,24 @@ class StepTimes(lightning.Callback):
             "samples_a_second": round(sum(self.samples[first:]) / (waited + worked), 2),
             "waiting_for_data_percent": round(100 * waited / (waited + worked), 2),
         }
+
+
+class BaseScores(lightning.Callback):
+    """Carries the scores of the untrained network from process to process of a run.
+
+    Attributes:
+        figures: plain values; None where it was not scored.
+    """
+
+    def __init__(self) -> None:
+        self.figures: dict[str, Any] | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        # As JSON: checkpoints hold tensors and plain values alone.
+        return {"figures": json.dumps(self.figures)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.figures = json.loads(state["figures"])
 
 
 class ValidationLines(lightning.Callback):
