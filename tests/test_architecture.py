@@ -69,6 +69,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
             "safetensors",
         },
     ),
+    "vl_dora/chat_page.py": (set(), {"gradio", "starlette"}),  # an optional extra
     "vl_dora": (  # entry points, and what they share
         {
             "vl_dora.batch",
@@ -79,7 +80,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
             "vl_dora.models.interface",
             "vl_dora.tasks.interface",
         },
-        {"hydra", "omegaconf", "lightning", "torch", "rich", "numpy"},
+        {"hydra", "omegaconf", "lightning", "torch", "rich", "numpy", "huggingface_hub"},
     ),
 }
 ENTRY_POINT_FILES = {f"vl_dora.{path.stem}" for path in (ROOT / "vl_dora").glob("*.py")}

@@ -11,6 +11,7 @@ import sys
 VERBS = {
     "train": "fine-tune a network and score it:  vl-dora train experiment=vqa",
     "evaluate": "score a finished run again:         vl-dora evaluate run=<run directory>",
+    "ask": "ask a run about a picture:         vl-dora ask run=<run directory> image=… question=…",
     "export": "write an adapter or merged network: vl-dora export run=<run directory> to=peft",
     "convert": "read another project's adapter:     vl-dora convert from=LAST.pth out=<folder>",
     "score": "score files of predictions:         vl-dora score metric=gqa predictions=… references=…",

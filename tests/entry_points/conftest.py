@@ -100,3 +100,26 @@ def finished(train, small) -> Path:
     run_dir = small.folder / "finished"
     train(run_dir)
     return run_dir
+
+
+@pytest.fixture(scope="session")
+def asked():
+    """asked(run_dir, *overrides) -> what `ask` found; the overrides as a user types them."""
+    from vl_dora.ask import as_written
+    from vl_dora.ask import ask as entry
+
+    return lambda run_dir, *more: entry(composed("ask", as_written([f"run={run_dir}", *more])))
+
+
+@pytest.fixture(scope="session")
+def llava(tmp_path_factory):
+    """A run of a few steps of a small LLaVA with random weights."""
+    from vl_dora.train import train as entry
+
+    folder = tmp_path_factory.mktemp("llava")
+    choices = ["experiment=llava_instruct", "model=tiny_llava", "debug=fast", "evaluate_before=false"]
+    base = ["model.base=null", "model.tokenizer=tiny_scenes", "model.network.text.vocab_size=396"]
+    world = [f"data.embedded.{role}={count}" for role, count in (("train", 12), ("val", 2), ("test", 2))]
+    paths = [f"paths.cache_dir={folder / 'cache'}", f"paths.run_dir={folder / 'run'}"]
+    entry(composed("train", [*choices, *base, *world, *paths, "generation.max_new_tokens=3"]))
+    return folder / "run"

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import hydra
 import pytest
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
@@ -95,22 +94,6 @@ def test_an_unknown_benchmark_is_one_line_that_lists_them(finished):
 def test_a_prompt_longer_than_the_network_reads_says_what_to_set(finished, evaluate):
     with pytest.raises(ValueError, match=r"positions for 64; set data.max_prompt_tokens=64 and data.on_long"):
         evaluate(finished, "benchmark=vizwiz", *small("vizwiz"))
-
-
-@pytest.fixture(scope="module")
-def llava(tmp_path_factory):
-    """A run of a few steps of a small LLaVA with random weights."""
-    from vl_dora.train import train as entry
-
-    folder = tmp_path_factory.mktemp("llava")
-    choices = ["experiment=llava_instruct", "model=tiny_llava", "debug=fast", "evaluate_before=false"]
-    base = ["model.base=null", "model.tokenizer=tiny_scenes", "model.network.text.vocab_size=396"]
-    world = [f"data.embedded.{role}={count}" for role, count in (("train", 12), ("val", 2), ("test", 2))]
-    paths = [f"paths.cache_dir={folder / 'cache'}", f"paths.run_dir={folder / 'run'}"]
-    with hydra.initialize_config_module("vl_dora.conf", version_base="1.3"):
-        config = hydra.compose("train", [*choices, *base, *world, *paths, "generation.max_new_tokens=3"])
-    entry(config)
-    return folder / "run"
 
 
 @pytest.mark.slow

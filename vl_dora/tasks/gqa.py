@@ -45,6 +45,11 @@ class GQA:
     def __post_init__(self) -> None:
         has_field(self.prompt, "question")
 
+    @property
+    def template(self) -> str:
+        """The prompt before it is filled."""
+        return TYPO if self.prompt_typo else self.prompt
+
     def example(self, row: Mapping[str, Any]) -> Example:
         """The example of one question; without `answer` and `label` in the row its target is empty.
 
@@ -52,10 +57,9 @@ class GQA:
         """
         label = row.get("label") or ({row["answer"]: 1.0} if "answer" in row else {})
         target = max(label, key=lambda answer: label[answer]) if label else ""
-        prompt = TYPO if self.prompt_typo else self.prompt
         return Example(
             id=str(row["question_id"]),
-            prompt=prompt.replace("{question}", row["question"]),
+            prompt=self.template.replace("{question}", row["question"]),
             target=target,
             images=tuple(row["images"]),
             answers=tuple(label),

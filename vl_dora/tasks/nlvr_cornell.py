@@ -59,7 +59,7 @@ class NLVRCornell:
             raise ValueError(f"the label must be true or false, got {row['label']!r}")
         return Example(
             id=f"{row['identifier']}-{row['permutation']}",
-            prompt=self.prompt.replace("{sentence}", self._written(row["sentence"])),
+            prompt=self.prompt.replace("{sentence}", self.written(row["sentence"])),
             target=label,
             images=tuple(row["images"]),
             answers=(label,),
@@ -106,7 +106,8 @@ class NLVRCornell:
         lines = [f"{p.example.groups['picture']},{_word(p.text)}\n" for p in predictions]
         return [write_whole(Path(directory) / "nlvr_cornell_predictions.csv", "".join(lines))]
 
-    def _written(self, sentence: str) -> str:
+    def written(self, sentence: str) -> str:
+        """The sentence as the network reads it."""
         if self.space_punctuation:
             sentence = " ".join(_PUNCTUATION.sub(r" \1 ", sentence).split())
         return sentence.lower() if self.lowercase else sentence
