@@ -4,7 +4,7 @@ data_module     VisionLanguageDataModule, the one that configs name
 reading         rows to checked examples; bad samples stop the run or are counted
 dataset         one split, and the order in which it is gone through
 mixture         several data modules as one, a batch of one task; mixture_order: whose turn it is
-collate         samples to a Batch
+collate         samples to a Batch; packing: several conversations a row
 visuals         pictures from files and arrays
 video           frames of clips by time: data_modules.video.sample_frames
 clips           which frames of a clip a run sees

@@ -21,6 +21,7 @@ from data_modules.dataset import EpochSampler, ResumableLoader, VisionLanguageDa
 from data_modules.encoded import encode_once
 from data_modules.features import open_features
 from data_modules.length_order import ORDERS, GroupedSampler, words_of
+from data_modules.packing import training_collate
 from data_modules.reading import (
     BadSamples,
     FileFormat,
@@ -79,6 +80,7 @@ class VisionLanguageDataModule(lightning.LightningDataModule):
         limit: role -> at most so many samples, a random subset in file order; None: all.
         order: of training: "shuffled", or "grouped": the samples of a step are all with pictures or all
             without, and of like lengths (`data_modules.length_order`).
+        packing: training batches hold several conversations a row (`data_modules.packing`).
         collate: makes the collate of tokenizer, limits, reduction and `on_long`; from the model's config.
         square_fill: colour of the margins that make pictures square; None: they are stretched.
         keep_in_memory: keep decoded pictures, up to `KEEP_BYTES`.
@@ -117,6 +119,7 @@ class VisionLanguageDataModule(lightning.LightningDataModule):
         video: Mapping[str, Any] | None = None,
         limit: Mapping[str, int | None] | None = None,
         order: str = "shuffled",
+        packing: bool = False,
         collate: Callable[..., Collate | ConversationCollate] = Collate,
         square_fill: Sequence[int] | None = None,
         keep_in_memory: bool = True,
@@ -159,6 +162,7 @@ class VisionLanguageDataModule(lightning.LightningDataModule):
         self.order = order
         self.square_fill = _colour(square_fill)
         self.collate = collate(tokenizer, max_prompt_tokens, max_target_tokens, task.loss_reduction, on_long)
+        self.training_collate = training_collate(self.collate, packing)
         self.skipped: dict[str, list[str]] = {}
         self._folder: Path | None = None
         self._visuals: Visuals | None = None
@@ -335,7 +339,7 @@ class VisionLanguageDataModule(lightning.LightningDataModule):
             batch_size=self.batch_size if training else self.eval_batch_size,
             sampler=self._sampler(dataset.examples, training),
             num_workers=self.num_workers,
-            collate_fn=self.collate,
+            collate_fn=self.training_collate if training else self.collate,
             pin_memory=torch.cuda.is_available(),
             persistent_workers=self.num_workers > 0,
             # Its own, so that starting a pass draws nothing from the stream of the dropout masks.

@@ -39,6 +39,7 @@ class MixtureDataModule(lightning.LightningDataModule):
         root: a folder with a folder for each part (`folders`); None: each part's own root or embedded world.
         folders: name of a task -> its folder below `root`.
         order: proportional or balanced, see `mixture_order`.
+        packing: training batches hold several conversations a row; None: as each part has it.
         split: the split to score in place of every part's `splits.test`.
         batch_size: training samples a step and process, of every task.
         eval_batch_size: samples a step in evaluation.
@@ -69,6 +70,7 @@ class MixtureDataModule(lightning.LightningDataModule):
         root: Path | str | None = None,
         folders: Mapping[str, str] | None = None,
         order: str = "proportional",
+        packing: bool | None = None,
         split: str | None = None,
         batch_size: int | None = None,
         eval_batch_size: int | None = None,
@@ -98,6 +100,7 @@ class MixtureDataModule(lightning.LightningDataModule):
             "on_error": on_error,
             "max_skipped": max_skipped,
             "blind": blind,
+            "packing": packing,
             "limit": limit if any(value is not None for value in (limit or {}).values()) else None,
         }
         shared = {key: value for key, value in given.items() if value is not None}
@@ -199,7 +202,9 @@ class MixtureDataModule(lightning.LightningDataModule):
             batch_size=None,
             sampler=sampler,
             num_workers=self.num_workers,
-            collate_fn=MixtureCollate({name: part.collate for name, part in parts.items()}),
+            collate_fn=MixtureCollate(
+                {name: p.training_collate if training else p.collate for name, p in parts.items()}
+            ),
             pin_memory=torch.cuda.is_available(),
             persistent_workers=self.num_workers > 0,
             generator=torch.Generator().manual_seed(self.seed),

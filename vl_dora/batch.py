@@ -114,6 +114,8 @@ class Batch:
             carry the reduction (per sample or per token) and the score of a sampled answer.
         prompt_lengths: (B,) how many tokens of a row come before the answer that is to be generated, for a
             decoder-only network, whose labels lie along `input_ids` (L = T); None for an encoder-decoder.
+        segments: (R, T) int64, where a decoder-only network trains on several samples a row: which sample a
+            token is of, -1 on padding. What has T above then has R rows, not B. None: row i is sample i.
     """
 
     examples: tuple[Example, ...]
@@ -126,6 +128,7 @@ class Batch:
     labels: Tensor | None = None
     label_weights: Tensor | None = None
     prompt_lengths: Tensor | None = None
+    segments: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.examples)

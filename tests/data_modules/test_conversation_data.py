@@ -123,3 +123,23 @@ def test_a_missing_picture_is_named_before_the_first_step(folder, tmp_path):
 def test_options_outside_what_is_allowed_are_named(folder, options, words):
     with pytest.raises(ValueError, match=words):
         data(folder, **options)
+
+
+@pytest.mark.parametrize("order", ["grouped", "shuffled"])
+def test_packed_steps_are_those_of_unpacked_training_and_go_on_where_they_stopped(folder, order):
+    plain, packing = (data(folder, order=order, packing=choice) for choice in (False, True))
+    expected, found = list(plain.train_dataloader()), list(packing.train_dataloader())
+    assert [b.examples for b in found] == [b.examples for b in expected]
+    for a, b in zip(expected, found, strict=True):
+        assert torch.equal(a.attention_mask.sum(), b.attention_mask.sum())
+        torch.testing.assert_close(a.label_weights.sum(), b.label_weights.sum())
+    tokens = [sum(b.input_ids.numel() for b in batches) for batches in (expected, found)]
+    assert tokens[1] < tokens[0]
+    loader = data(folder, order=order, packing=True).train_dataloader()
+    loader.load_state_dict({"epoch": 0, "batches": 3})
+    rest = list(loader)
+    assert len(rest) == len(found) - 3
+    for a, b in zip(found[3:], rest, strict=True):
+        assert torch.equal(a.input_ids, b.input_ids) and torch.equal(a.segments, b.segments)
+    # Answers are written a row a sample.
+    assert all(batch.segments is None for batch in packing.val_dataloader())

@@ -63,5 +63,5 @@ def test_a_tower_of_another_shape_is_refused(stored, tiny_llava):
     config = tower.config
     config.num_hidden_layers = 3
     CLIPVisionModel(config).save_pretrained(folder / "deep")
-    with pytest.raises(ValueError, match="tower .*deep does not fit model.network: 0 weights missing"):
+    with pytest.raises(ValueError, match=r"deep is of another network: vision\.num_hidden_layers 3 where"):
         load_parts(tiny_llava(), str(folder / "language"), vision=str(folder / "deep"), projector=None)

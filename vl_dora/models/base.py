@@ -174,6 +174,38 @@ def find_directory(base: str) -> Path | None:
     return None
 
 
+# Computed from the config, not learned; older versions of transformers saved them.
+COMPUTED = (".rotary_emb.inv_freq", ".embeddings.position_ids")
+
+
+def whole_from_hub(kind: Any, source: str, beside: tuple[str, ...] = ()) -> Any:
+    """A transformers model of a directory or hub id, in its own dtype, of which every weight is stored.
+
+    transformers itself draws weights that are missing at random and leaves out those that are left over.
+
+    Args:
+        kind: a class with `from_pretrained`.
+        source: a directory or hub id.
+        beside: how names of weights begin that a checkpoint may hold for other parts.
+
+    Raises:
+        ValueError: as `from_hub`; weights that are missing or left over.
+    """
+    model, loading = from_hub(kind, source, dtype="auto", output_loading_info=True)
+    missing = sorted(loading["missing_keys"])
+    left_over = sorted(
+        name
+        for name in loading["unexpected_keys"]
+        if not name.endswith(COMPUTED) and not name.startswith(beside)
+    )
+    if missing or left_over:
+        raise ValueError(
+            f"{source} is no whole {kind.__name__}: {len(missing)} weights missing {missing[:3]}, "
+            f"{len(left_over)} left over {left_over[:3]}"
+        )
+    return model
+
+
 def from_hub(kind: Any, source: str, **options: Any) -> Any:
     """What `kind.from_pretrained` makes of a directory or hub id; ValueError with the reason otherwise."""
     try:

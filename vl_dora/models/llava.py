@@ -19,6 +19,7 @@ from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForCon
 from vl_dora.batch import VISUAL_PLACE, Batch
 from vl_dora.models.clip_tower import ClipTower
 from vl_dora.models.linear_cross_entropy import weighted_cross_entropy
+from vl_dora.models.packed_rows import block_mask, order_of_samples, restarting_positions, starts
 
 TOWER = "llava.model.vision_tower"
 
@@ -97,10 +98,13 @@ class Llava(nn.Module):
     def logits(self, batch: Batch) -> Tensor:
         """(B, T, V): at each place the scores of the token that stands there, given the ones before.
 
-        Nothing comes before the first token of a row, whose scores are zero.
+        Nothing comes before the first token of a sample, whose scores are zero.
         """
         scores = self.llava.lm_head(self._states(batch)[:, :-1])
-        return torch.cat((torch.zeros_like(scores[:, :1]), scores), dim=1)
+        scores = torch.cat((torch.zeros_like(scores[:, :1]), scores), dim=1)
+        if batch.segments is None:
+            return scores
+        return scores.masked_fill(starts(batch.segments)[..., None], 0)
 
     @torch.no_grad()
     def generate(self, batch: Batch, *, num_beams: int, max_new_tokens: int, **settings: Any) -> Tensor:
@@ -109,6 +113,7 @@ class Llava(nn.Module):
         Every field that a hub's generation defaults could change is set here; `settings` are further
         fields of transformers' GenerationConfig.
         """
+        assert batch.segments is None, "packed rows are for training"
         ids, mask = _left_padded(batch)
         fields = {
             "do_sample": False,
@@ -131,11 +136,18 @@ class Llava(nn.Module):
     def _states(self, batch: Batch) -> Tensor:
         """(B, T, d) last hidden states."""
         mask = batch.attention_mask
-        return self.llava.model.language_model(
-            inputs_embeds=self._embed(batch.input_ids, batch),
-            attention_mask=mask.long(),
-            position_ids=(mask.long().cumsum(1) - 1).clamp_min(0),
-            use_cache=False,
+        # A tokenizer's padding may be a word that the table does not have.
+        embedded = self._embed(batch.input_ids.masked_fill(~mask, 0), batch)
+        language = self.llava.model.language_model
+        if batch.segments is None:
+            positions = (mask.long().cumsum(1) - 1).clamp_min(0)
+            seen = mask.long()
+        else:
+            positions = restarting_positions(batch.segments)
+            additive = language.config._attn_implementation == "eager"
+            seen = block_mask(batch.segments, embedded.dtype, additive=additive)
+        return language(
+            inputs_embeds=embedded, attention_mask=seen, position_ids=positions, use_cache=False
         ).last_hidden_state
 
     def _embed(self, ids: Tensor, batch: Batch) -> Tensor:
@@ -165,7 +177,11 @@ class Llava(nn.Module):
         given = batch.features if batch.features is not None else batch.pixels
         if given is None:
             return None
-        pictures = given.flatten(0, 1) if batch.image_mask is None else given[batch.image_mask]
+        shown = batch.image_mask
+        if batch.segments is not None:  # places are filled row by row
+            order = order_of_samples(batch.segments)
+            given, shown = given[order], None if shown is None else shown[order]
+        pictures = given.flatten(0, 1) if shown is None else given[shown]
         if batch.features is not None:
             return pictures
         tower = self.vision

@@ -12,12 +12,16 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from vl_dora.models.base import audit_keys, find_directory, from_hub, weights_of
+from vl_dora.models.base import audit_keys, find_directory, weights_of, whole_from_hub
+from vl_dora.models.checkpoint_files import read_pickle
+from vl_dora.models.llava_config import check_language, check_tower
 
 logger = logging.getLogger(__name__)
 
 # Places in LLaVA's own `nn.Sequential` of two linear maps with a GELU between.
 _PROJECTOR = {"0": "linear_1", "2": "linear_2"}
+# How the weights of CLIP's other half, and of what is above both, begin.
+_TEXT_HALF = ("text_model.", "text_projection.", "visual_projection.", "logit_scale")
 
 
 def load_parts(network: nn.Module, base: str, *, vision: str, projector: str | None) -> None:
@@ -33,16 +37,16 @@ def load_parts(network: nn.Module, base: str, *, vision: str, projector: str | N
         ValueError: no such part, or one that does not fit.
         FileNotFoundError: no such file of the projector.
     """
-    from transformers import CLIPVisionModel, LlamaForCausalLM
+    from transformers import LlamaForCausalLM
 
     wanted = {name.removeprefix("llava."): tensor for name, tensor in weights_of(network).items()}
-    language = weights_of(from_hub(LlamaForCausalLM, _source(base), dtype="auto"))
+    decoder = whole_from_hub(LlamaForCausalLM, _source(base))
+    check_language(base, decoder.config, network)
+    language = weights_of(decoder)
     named = {k.replace("model.", "model.language_model.", 1): v for k, v in language.items()}
     _fill({k: v for k, v in wanted.items() if k in named or _is_language(k)}, named, f"language model {base}")
-    del language, named
-    tower = weights_of(from_hub(CLIPVisionModel, _source(vision), dtype="auto"))
-    prefix = "model.vision_tower."
-    _fill(_below(wanted, prefix), tower, f"tower {vision}")
+    del decoder, language, named
+    _fill(_below(wanted, "model.vision_tower."), tower_weights(network, vision), f"tower {vision}")
     slots = _below(wanted, "model.multi_modal_projector.")
     if projector is not None:
         _fill(slots, _projector_weights(Path(projector).expanduser()), f"projector {projector}")
@@ -50,6 +54,19 @@ def load_parts(network: nn.Module, base: str, *, vision: str, projector: str | N
         logger.warning(
             "model.load_base.projector is not set: the projector starts random and must train first"
         )
+
+
+def tower_weights(network: nn.Module, vision: str) -> dict[str, Tensor]:
+    """The weights of a directory or hub id of transformers' CLIP, by their names in a CLIPVisionModel.
+
+    Raises:
+        ValueError: no such tower, or one that computes otherwise than the network's.
+    """
+    from transformers import CLIPVisionModel
+
+    tower = whole_from_hub(CLIPVisionModel, _source(vision), beside=_TEXT_HALF)
+    check_tower(vision, tower.config, network)
+    return weights_of(tower)
 
 
 def _source(base: str) -> str:
@@ -70,9 +87,9 @@ def _projector_weights(path: Path) -> dict[str, Tensor]:
         raise FileNotFoundError(
             f"model.load_base.projector={path} is missing; give LLaVA's mm_projector.bin, or null"
         )
-    stored = torch.load(path, map_location="cpu", weights_only=True)
+    stored = read_pickle(path)
     found = {}
-    for name, tensor in stored.items():
+    for name, tensor in stored.items() if isinstance(stored, dict) else ():
         place, dot, leaf = name.rpartition("mm_projector.")[2].partition(".")
         found[f"{_PROJECTOR.get(place, place)}{dot}{leaf}"] = tensor
     return found
