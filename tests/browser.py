@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import fcntl
 import json
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -19,10 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 PROGRAM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-needs_browser = pytest.mark.skipif(PROGRAM is None, reason="no chromium on PATH to open the page with")
 
 _FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking")
 _FLAGS += ("--disable-dev-shm-usage", "--no-first-run", "--force-color-profile=srgb")
@@ -51,6 +50,7 @@ def rendered(page: Path, profile: Path, *, width: int = 500, limit: float = 240)
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=_unpinned,
         start_new_session=True,
     )
     try:
@@ -69,6 +69,7 @@ def opened(address: str, profile: Path, *, size: tuple[int, int] = (1280, 900)) 
     ends = [_high(to_browser[0]), _high(from_browser[1])]
 
     def place() -> None:
+        _unpinned()
         os.dup2(ends[0], 3)
         os.dup2(ends[1], 4)
 
@@ -175,8 +176,6 @@ class Tab:
             self._note(message)
 
     def _next(self, end: float) -> dict[str, Any]:
-        import select
-
         while b"\0" not in self._rest:
             ready, _, _ = select.select([self._read], [], [], max(0.0, end - time.monotonic()))
             assert ready, f"no word from the browser for {self._limit} s"
@@ -201,10 +200,14 @@ class Tab:
             self.complaints.append(f"{level}: {said}")
 
 
+def _unpinned() -> None:
+    """Runs in the child: a browser held to one core, as tests may be, comes to a halt."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, range(os.cpu_count() or 1))
+
+
 def _high(descriptor: int) -> int:
     """A copy of a descriptor that is none of the first ten."""
-    import fcntl
-
     return fcntl.fcntl(descriptor, fcntl.F_DUPFD, 10)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import sys
 from pathlib import Path
 
 # Set before any library reads them.
@@ -24,6 +26,19 @@ def shared() -> Path:
     if not (folder / "data").is_dir():
         pytest.skip(f"no real data: {folder} has no folder data; set VL_DORA_SHARED")
     return folder
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """What is in tests/browser.py, with a Chromium behind it; skips without one."""
+    name = "vl_dora_tests_browser"
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name("browser.py"))
+    assert spec is not None and spec.loader is not None
+    sys.modules[name] = module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if module.PROGRAM is None:
+        pytest.skip("no chromium on PATH to open the page with")
+    return module
 
 
 @pytest.fixture(scope="session")

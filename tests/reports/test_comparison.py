@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import re
-import shutil
-import subprocess
 from itertools import product
 from pathlib import Path
 
@@ -68,7 +66,6 @@ def failed(adapter: str, error: str = "no room left") -> Trial:
     return Trial(Path("/runs/failed"), {"seed": 3, "adapter.language.method": adapter}, error=error)
 
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 RANDOM = np.random.default_rng(0)
 MANY = [100.0 * (RANDOM.random(400) < 0.8) for _ in range(3)]
 
@@ -243,13 +240,12 @@ def test_charts_are_whole_svg_and_the_same_twice(tmp_path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(BROWSER is None, reason="no chromium on PATH to open the page with")
-def test_a_browser_filters_answers_and_sorts_methods_without_an_error_or_a_request(tmp_path) -> None:
+def test_a_browser_filters_answers_and_sorts_methods_without_an_error_or_a_request(tmp_path, browser) -> None:
     found = compare_trials([trial("b", [100.0, 0.0, 0.0]), trial("a", [100.0, 100.0, 0.0]), failed("c")])
     charts = [("score", scatter(found))]
     page = tmp_path / "comparison.html"
     write_page(found, page, title="t", charts=charts, limit=9, read=lambda line: [])
-    # The press of a button is added to a copy: a headless browser has no hand.
+    # The press of a button is added to a copy: a page that is only rendered knows no hand.
     press = (
         "<script>document.querySelector('[data-key=verdict] [data-value=\"all wrong\"]').click();"
         "document.querySelectorAll('#methods th button')[2].click();"
@@ -259,14 +255,11 @@ def test_a_browser_filters_answers_and_sorts_methods_without_an_error_or_a_reque
         "console.log('pressed')</script>"
     )
     page.write_text(page.read_text().replace("</body>", press + "</body>"))
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--dump-dom"]
-    flags += ["--enable-logging=stderr", "--window-size=500,900", f"--user-data-dir={tmp_path / 'profile'}"]
-    run = subprocess.run([BROWSER, *flags, page.as_uri()], capture_output=True, text=True, timeout=240)
-    assert run.returncode == 0, run.stderr
-    said = [line for line in run.stderr.splitlines() if "CONSOLE" in line]
+    seen = browser.rendered(page, tmp_path / "profile")
+    html, said = seen.html, seen.console
     assert len(said) == 1 and "pressed" in said[0], said
-    assert len(re.findall(r"<article(?![^>]*hidden)", run.stdout)) == 1 and ">1 shown<" in run.stdout
-    body = re.search(r'id="methods".*?<tbody>(.*?)</tbody>', run.stdout, re.S).group(1)
+    assert len(re.findall(r"<article(?![^>]*hidden)", html)) == 1 and ">1 of 3 shown<" in html
+    body = re.search(r'id="methods".*?<tbody>(.*?)</tbody>', html, re.S).group(1)
     assert re.findall(r"<tr><td>(\w)</td>", body) == ["a", "b"], "the highest score first"
-    assert 'data-fetched=""' in run.stdout
-    assert int(re.search(r'data-wide="(-?\d+)"', run.stdout).group(1)) <= 0
+    assert 'data-fetched=""' in html
+    assert int(re.search(r'data-wide="(-?\d+)"', html).group(1)) <= 0

@@ -6,8 +6,6 @@ import base64
 import html
 import io
 import re
-import shutil
-import subprocess
 
 import numpy as np
 import pytest
@@ -16,8 +14,6 @@ from PIL import Image
 from vl_dora.batch import ClipRef, Example, ImageRef, Prediction
 from vl_dora.reports.pictures import embedded_png, read_picture
 from vl_dora.reports.samples_page import MOST_FRAMES, choose, truth_of, verdict_of, write_samples_page
-
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
 def prediction(number: int, *, kind: str = "count", text: str = "yes", images=(), prompt="vqa: is it?"):
@@ -138,28 +134,18 @@ def test_a_prediction_without_a_score_is_named(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(BROWSER is None, reason="no chromium on PATH to open the page with")
-def test_a_browser_shows_the_cards_and_a_filter_button_hides_the_others(tmp_path):
+def test_a_browser_shows_the_cards_and_a_filter_button_hides_the_others(tmp_path, browser):
     page = tmp_path / "samples.html"
     given = [prediction(n, kind='is "it"?' if n % 3 else "count") for n in range(9)]
     write_samples_page(given, {str(n): 100.0 * (n % 2) for n in range(9)}, tmp_path, page, title="t")
-    # The press of a button is added to a copy: a headless browser has no hand.
+    # The press of a button is added to a copy: a page that is only rendered knows no hand.
     press = "<script>document.querySelector('[data-key=question_type] [data-value=count]').click()</script>"
     pressed = tmp_path / "pressed.html"
     pressed.write_text(page.read_text().replace("</body>", press + "</body>"))
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--dump-dom"]
-
-    def shown(file) -> str:
-        profile = f"--user-data-dir={tmp_path / file.stem}"
-        run = subprocess.run(
-            [BROWSER, *flags, profile, file.as_uri()], capture_output=True, text=True, timeout=120
-        )
-        assert run.returncode == 0, run.stderr
-        return run.stdout
-
-    before, after = shown(page), shown(pressed)
-    assert len(re.findall(r"<article(?![^>]*hidden)", before)) == 9 and ">9 shown<" in before
-    assert len(re.findall(r"<article(?![^>]*hidden)", after)) == 3 and ">3 shown<" in after
+    before = browser.rendered(page, tmp_path / "profile").html
+    after = browser.rendered(pressed, tmp_path / "profile").html
+    assert len(re.findall(r"<article(?![^>]*hidden)", before)) == 9 and ">9 of 9 shown<" in before
+    assert len(re.findall(r"<article(?![^>]*hidden)", after)) == 3 and ">3 of 9 shown<" in after
 
 
 SEEN = ClipRef("videos/v.mp4", count=3, indices=(0, 4, 8), times=(0.1, 0.5, 0.9))
