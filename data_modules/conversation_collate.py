@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from data_modules.collate import IGNORED, Sample, length_mask, right_padded, stack_visuals
-from data_modules.conversation_tokens import Tokens, tokenize
-from data_modules.templates import IMAGE, TEMPLATES, Rendered
+from data_modules.conversation_tokens import Tokens, begin_token, tokenize
+from data_modules.templates import IMAGE, TEMPLATES, Rendered, jinja_of
 from vl_dora.batch import VISUAL_PLACE, Batch, Example
 
 if TYPE_CHECKING:
@@ -112,6 +112,11 @@ class ConversationCollate:
     def encode(self, conversations: Sequence[Rendered]) -> list[Tokens]:
         """Tokens of rendered conversations, at full length."""
         return tokenize(conversations, self.tokenizer, self.visual_tokens)
+
+    def chat_template(self) -> str | None:
+        """Jinja that makes of messages what this collate makes of conversations; None where there is none."""
+        begins = begin_token(self.tokenizer) is not None
+        return jinja_of(self.template, self.tokenizer, str(self.tokenizer.bos_token) if begins else "")
 
     def render(self, example: Example, target: str | None, num_pictures: int) -> Rendered:
         """An example as one text.

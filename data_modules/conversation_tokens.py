@@ -57,7 +57,7 @@ def tokenize(
     """
     pieces = [_pieces(one.text) for one in conversations]
     encoded = iter(_encode([piece.text for row in pieces for piece in row], tokenizer))
-    begin = _begin(tokenizer)
+    begin = begin_token(tokenizer)
     found = []
     for one, row in zip(conversations, pieces, strict=True):
         ids: list[int] = []
@@ -137,7 +137,7 @@ def _inside(place: tuple[int, int], span: tuple[int, int]) -> bool:
     return span[0] <= start < span[1] if start == end else start < span[1] and end > span[0]
 
 
-def _begin(tokenizer: PreTrainedTokenizerBase) -> int | None:
+def begin_token(tokenizer: PreTrainedTokenizerBase) -> int | None:
     """The begin token that the tokenizer puts before a text of its own accord; None where it puts none."""
     first = tokenizer("a")["input_ids"][:1]
     return first[0] if first and first[0] == tokenizer.bos_token_id else None

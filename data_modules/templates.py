@@ -5,6 +5,7 @@ A question may hold `<image>` where a picture stands; it stays in the text as it
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -110,3 +111,46 @@ def _end(text: str, start: int, answer: str, tokenizer: PreTrainedTokenizerBase)
 
 
 TEMPLATES: dict[str, Template] = {"vicuna_v1": vicuna_v1, "chat": chat}
+
+
+def jinja_of(template: str, tokenizer: PreTrainedTokenizerBase, begin: str) -> str | None:
+    """A template as transformers keeps it beside a tokenizer; None where there is none.
+
+    Contents of messages may be texts, or lists of parts, whose pictures come first, each as `<image>`, and
+    then a line break. A first message of the system takes the place of `SYSTEM`.
+
+    Args:
+        template: a key of `TEMPLATES`.
+        tokenizer: whose end token closes an answer, and whose own template `chat` is.
+        begin: the token before everything; empty: none.
+    """
+    if template == "chat":
+        return getattr(tokenizer, "chat_template", None)
+    return (
+        _VICUNA.replace("BEGIN", json.dumps(begin))
+        .replace("END", json.dumps(str(tokenizer.eos_token)))
+        .replace("SYSTEM", json.dumps(SYSTEM))
+    )
+
+
+_VICUNA = """\
+{%- macro written(content) -%}
+{%- if content is string -%}{{ content }}{%- else -%}
+{%- set pictures = content | selectattr("type", "equalto", "image") | list -%}
+{{ "<image>" * (pictures | length) }}{%- if pictures -%}{{ "\\n" }}{%- endif -%}
+{%- for part in content if part.type == "text" -%}{{ part.text }}{%- endfor -%}
+{%- endif -%}
+{%- endmacro -%}
+{{- BEGIN -}}
+{%- if messages and messages[0].role == "system" -%}
+{{- written(messages[0].content) + " " -}}{%- set messages = messages[1:] -%}
+{%- else -%}{{- SYSTEM + " " -}}
+{%- endif -%}
+{%- for message in messages -%}
+{%- if message.role == "user" -%}{{- "USER: " + written(message.content) -}}
+{%- elif message.role == "assistant" -%}{{- " ASSISTANT: " + written(message.content) + END -}}
+{%- else -%}{{- raise_exception("a role must be user or assistant, not " + message.role) -}}
+{%- endif -%}
+{%- endfor -%}
+{%- if add_generation_prompt -%}{{- " ASSISTANT:" -}}{%- endif -%}
+"""

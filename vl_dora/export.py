@@ -1,7 +1,10 @@
-"""Writes what a run learned: python -m vl_dora.export run=<run directory> to=peft|merged
+"""Writes what a run learned: python -m vl_dora.export run=<run directory> to=peft|merged|base
 
-Nothing is left behind unless the written files, read back onto a fresh network, answer samples of the
-run's own data as the run does, within the tolerance of the dtype (`vl_dora.agreement`).
+`to=base` writes what the run started from as `to=merged` writes what it ended with: for LLaVA a folder of
+plain transformers, on which plain PEFT puts the adapter.
+
+Nothing is left behind unless the written files, read back onto a fresh network, answer samples of the run's
+own data as the run does, within the tolerance of the dtype (`vl_dora.agreement`).
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ _OWN = ("run", "to", "dtype", "out", "ckpt_path", "samples", "save_base")
 
 
 def export(changes: DictConfig) -> Path:
-    """Writes the adapter or the merged network of a finished run; returns the folder."""
+    """Writes the adapter, the merged network or the base of a finished run; returns the folder."""
     from vl_dora.agreement import TOLERANCES, compare
     from vl_dora.building import build, plain
     from vl_dora.evaluate import changed, checkpoint_of
@@ -30,8 +33,8 @@ def export(changes: DictConfig) -> Path:
     from vl_dora.whole_folder import whole_folder
 
     to, dtype, count = changes.to, changes.dtype, changes.samples
-    if to not in ("peft", "merged"):
-        raise ValueError(f"to={to} must be peft or merged")
+    if to not in _USE:
+        raise ValueError(f"to={to} must be one of {', '.join(_USE)}")
     if dtype not in TOLERANCES:
         raise ValueError(f"dtype={dtype} must be one of {', '.join(TOLERANCES)}")
     if to == "peft" and dtype != "float32":
@@ -45,12 +48,18 @@ def export(changes: DictConfig) -> Path:
     settle_paths(config)
     name = to if dtype == "float32" else f"{to}-{dtype}"
     out = Path(changes.out).expanduser().absolute() if changes.out else run_dir / "exported" / name
+    if to == "base":
+        OmegaConf.update(config, "adapter", {}, merge=False)
     with whole_folder(out) as draft:
         built = build(config)
         module, data = built.module, built.data
-        if not module.audit.trainable:
-            raise ValueError(f"run={run_dir} trained nothing (adapter=frozen); its base is what it is")
-        module.load_checkpoint(checkpoint_of(run_dir, changes.ckpt_path))
+        if module.audit.trainable:
+            module.load_checkpoint(checkpoint_of(run_dir, changes.ckpt_path))
+        elif to != "base":
+            raise ValueError(
+                f"run={run_dir} trained nothing (adapter=frozen); its base is written by to=base"
+            )
+        _give_chat_template(built)
         data.prepare_data()
         data.setup("test")
         if to == "peft":
@@ -82,14 +91,27 @@ def _fresh(config: DictConfig, base: str | None) -> Any:
     return network
 
 
+def _give_chat_template(built: Any) -> None:
+    """Puts beside the tokenizer how the run wrote conversations, for whoever reads the folder without us."""
+    parts = getattr(built.data, "parts", {"": built.data})
+    collate = next(iter(parts.values())).collate
+    if hasattr(collate, "chat_template"):
+        built.module.tokenizer.chat_template = collate.chat_template()
+
+
 def _write_adapter(draft: Path, config: DictConfig, built: Any) -> Any:
-    """Writes the adapter and the tokenizer; returns a fresh base that read them."""
+    """Writes the adapter and what makes its network's input; returns a fresh base that read them."""
     import lightning
 
     from vl_dora.adapters import load_adapter, save_adapter
+    from vl_dora.building import made
 
     save_adapter(built.module.network, draft)
-    built.module.tokenizer.save_pretrained(draft)
+    save_processor = OmegaConf.select(config, "model.save_processor")
+    if save_processor is None:
+        built.module.tokenizer.save_pretrained(draft)
+    else:
+        made(save_processor)(built.module.network, built.module.tokenizer, draft)
     # What no base brings is drawn from the seed, in the order in which the run drew it.
     lightning.seed_everything(config.seed, workers=True, verbose=False)
     twin = _fresh(config, config.model.base)
@@ -111,7 +133,7 @@ def _write_merged(draft: Path, config: DictConfig, changes: DictConfig, built: A
     save = OmegaConf.select(config, "model.save_base") or changes.save_base
     facts = {
         "network": plain(config.model.network),
-        "merged_from": {"base": config.model.base, "adapter": plain(config.adapter)},
+        "merged_from": {"base": config.model.base, "adapter": plain(config.adapter) or None},
         "dtype": dtype,
     }
     made(save)(network, built.module.tokenizer, draft, facts)
@@ -149,7 +171,7 @@ def _write_card(
     facts = {
         "base": str(config.model.base or "random weights"),
         "data": f"{built.task.name}, {Path(str(built.data.folder)).name}",
-        "method": "; ".join(f"{row.rule}: {row.method}" for row in audit.rows if row.trainable),
+        "method": "; ".join(f"{row.rule}: {row.method}" for row in audit.rows if row.trainable) or "none",
         "trained": f"{audit.trainable:,} of {audit.total:,} parameters ({audit.share_percent:.2f} %)",
         "weights": dtype,
         "generation": ", ".join(f"{key} {value}" for key, value in config.generation.items()),
@@ -161,14 +183,33 @@ def _write_card(
             f"differ (allowed: {percent:g} %)"
         ),
     }
-    title = f"{built.task.name}: {'adapter' if to == 'peft' else 'merged network'}"
-    write_model_card(draft, model_card(title, _USE[to], facts, results))
+    title = f"{built.task.name}: {_NAMES[to]}"
+    plainly = (draft / "config.json").is_file() or hasattr(built.module.network, "adapter_root")
+    use = _PLAINLY[to] if plainly else _USE[to]
+    # Scores are of what was trained.
+    write_model_card(draft, model_card(title, use, facts, None if to == "base" else results))
 
 
+_NAMES = {"peft": "adapter", "merged": "merged network", "base": "base"}
 _USE = {
     "peft": "from vl_dora.adapters import load_adapter\n"
     "load_adapter(network, '<this folder>')   # a fresh base; plain PEFT: PeftModel.from_pretrained",
-    "merged": "python -m vl_dora.evaluate run=<the run> model.base=<this folder> adapter=frozen",
+    "merged": "python -m vl_dora.train experiment=<the run's> model.base=<this folder> adapter=frozen",
+    "base": "python -m vl_dora.train experiment=<the run's> model.base=<this folder>",
+}
+_WHOLE = (
+    "from transformers import AutoProcessor, LlavaForConditionalGeneration\n"
+    "processor = AutoProcessor.from_pretrained('<this folder>')\n"
+    "model = LlavaForConditionalGeneration.from_pretrained('<this folder>')"
+)
+_PLAINLY = {
+    "merged": _WHOLE,
+    "base": _WHOLE,
+    "peft": "from peft import PeftModel\n"
+    "from transformers import AutoProcessor, LlavaForConditionalGeneration\n"
+    "processor = AutoProcessor.from_pretrained('<this folder>')\n"
+    "base = LlavaForConditionalGeneration.from_pretrained('<base>')   # of to=base, or llava-hf's\n"
+    "model = PeftModel.from_pretrained(base, '<this folder>')",
 }
 
 

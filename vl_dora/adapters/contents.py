@@ -1,8 +1,9 @@
 """What an adapter directory holds of a network: every tensor that trains, under PEFT's key for it.
 
-Keys are `base_model.model.` + module name (`renaming.name_in_file`) + `.lora_A.weight` (r, i) |
-`.lora_B.weight` (o, r) | `.lora_magnitude_vector` (o,); trained tensors of the base go under their plain names, which PEFT reads
-into the base by the same route (biases of adapted layers as `.base_layer.bias`).
+Keys are `base_model.model.` + module path + `.lora_A.weight` (r, i) | `.lora_B.weight` (o, r) |
+`.lora_magnitude_vector` (o,); trained tensors of the base go under their plain names, which PEFT reads
+into the base by the same route (biases of adapted layers as `.base_layer.bias`). Files themselves name
+modules as `renaming.name_in_file` does.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from torch import nn
 from vl_dora.adapters.apply import adaptation_of, adapted_layers
 from vl_dora.adapters.entry import Entry
 from vl_dora.adapters.layer import AdaptedLayer
-from vl_dora.adapters.renaming import name_in_file, names_in_file
+from vl_dora.adapters.renaming import names_in_file
 
 PREFIX = "base_model.model."
 LOW_RANK_A, LOW_RANK_B, MAGNITUDE = ".lora_A.weight", ".lora_B.weight", ".lora_magnitude_vector"
@@ -31,17 +32,16 @@ def contents(network: nn.Module) -> dict[str, Entry]:
     layers = adapted_layers(network)
     entries: dict[str, Entry] = {}
     for path, own_entries in layer_entries(layers).items():
-        start = PREFIX + name_in_file(network, path)
-        entries.update({start + ending: entry for ending, entry in own_entries.items()})
+        entries.update({PREFIX + path + ending: entry for ending, entry in own_entries.items()})
     own = {id(p) for layer in layers.values() for p in layer.parameters(recurse=False)}
     parameters = dict(network.named_parameters())
     for row in adaptation_of(network).audit.rows:
         for name in row.names:
             if id(parameters[name]) not in own:
-                entries[PREFIX + name_in_file(network, plain_name(name, layers))] = Entry.of(parameters[name])
+                entries[plain_key(name, layers)] = Entry.of(parameters[name])
     for path in whole_modules(network):
         for name, tensor in network.get_submodule(path).state_dict(keep_vars=True).items():
-            entries[f"{PREFIX}{name_in_file(network, path)}.{name}"] = Entry.of(tensor)
+            entries[f"{PREFIX}{path}.{name}"] = Entry.of(tensor)
     return entries
 
 
@@ -52,11 +52,11 @@ def low_rank(layer: AdaptedLayer) -> int | None:
     return factors[0].shape[0] if factors else None
 
 
-def plain_name(name: str, layers: Mapping[str, AdaptedLayer]) -> str:
-    """The name of a base parameter once PEFT has adapted the network, from its name here."""
+def plain_key(name: str, layers: Mapping[str, AdaptedLayer]) -> str:
+    """PEFT's key of a base parameter, from its name in the adapted network."""
     owner, _, leaf = name.rpartition(".")
     path, _, inner = owner.rpartition(".")
-    return f"{path}.base_layer.{leaf}" if inner == "base" and path in layers else name
+    return f"{PREFIX}{path}.base_layer.{leaf}" if inner == "base" and path in layers else PREFIX + name
 
 
 def whole_modules(network: nn.Module) -> list[str]:

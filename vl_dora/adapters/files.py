@@ -23,7 +23,7 @@ from vl_dora.adapters.matching import shorten
 from vl_dora.adapters.peft_config import check_readable, method_of, rank_and_alpha, scale_of, write_config
 from vl_dora.adapters.peft_selection import read_selection_of
 from vl_dora.adapters.peft_vera import check_matrices, remembered_by_peft, without_matrices
-from vl_dora.adapters.renaming import names_in_file, renamed
+from vl_dora.adapters.renaming import key_in_file, names_in_file, renamed
 from vl_dora.adapters.saved import CONFIG, FORMAT, RECORD, ROWS, WEIGHTS, Saved, read
 
 # What stands between a module's name and the last word of a key.
@@ -78,7 +78,7 @@ def save_adapter(
     }
     Saved(
         config=config,
-        tensors={key: entry.to_write() for key, entry in contents(network).items()},
+        tensors={key_in_file(network, key, PREFIX): e.to_write() for key, e in contents(network).items()},
         record=record,
         rows={name: _slice(network, name, first).cpu().clone() for name, first in rows.items()},
     ).write(Path(directory))

@@ -43,6 +43,11 @@ def name_in_file(network: nn.Module, path: str) -> str:
     return path[len(root) + 1 :]
 
 
+def key_in_file(network: nn.Module, key: str, prefix: str) -> str:
+    """The key of a tensor in an adapter file written today, from the one with the network's own path."""
+    return prefix + name_in_file(network, key.removeprefix(prefix))
+
+
 def names_in_file(network: nn.Module, owners: Iterable[str]) -> dict[str, str]:
     """Module path in the network -> its name in a file, for every module.
 

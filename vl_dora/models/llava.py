@@ -77,6 +77,11 @@ class Llava(nn.Module):
         self.unreachable = {f"{TOWER}.{path}": why for path, why in self.vision.beyond().items()}
 
     @property
+    def config(self) -> Any:
+        """transformers' LlavaConfig; its `name_or_path` is the checkpoint that the weights are of."""
+        return self.llava.config
+
+    @property
     def vision(self) -> ClipTower:
         """The tower: uint8 (M, 3, size, size) -> (M, N, F)."""
         return ClipTower(self.llava.model.vision_tower, self.vision_feature_layer)

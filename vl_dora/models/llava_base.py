@@ -1,8 +1,8 @@
-"""Where LLaVA's starting weights and its tokenizer come from, and how a LLaVA is written as a base.
+"""Where LLaVA's starting weights and its tokenizer come from.
 
 A base is one of
 * the name of a base shipped inside the package (`vl_dora/bases/<name>`),
-* a directory written by `save_base` here or in `vl_dora.models.base`,
+* a directory written by `save_base` of `vl_dora.models.base` or `vl_dora.models.llava_folder`,
 * a directory or hub id of a llava-hf checkpoint (`llava-hf/llava-1.5-7b-hf`), that is of transformers'
   LlavaForConditionalGeneration. Its vocabulary is padded by words for pictures, which are not taken,
 * a directory or hub id in the layout of LLaVA's own code (`liuhaotian/llava-v1.5-7b`), see
@@ -78,7 +78,7 @@ def load_tokenizer(base: str) -> Any:
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
     directory = find_directory(base)
-    if directory is not None and (directory / NETWORK_FILE).is_file():
+    if directory is not None and _is_own(directory):
         return PreTrainedTokenizerFast.from_pretrained(directory)
     return from_hub(AutoTokenizer, base if directory is None else str(directory))
 
@@ -121,6 +121,7 @@ def _load_checkpoint(network: nn.Module, source: str) -> None:
     with torch.no_grad():
         for name, tensor in wanted.items():
             tensor.copy_(fitted[name])
+    network.llava.config.name_or_path = source
     if further > 0:
         logger.info(
             "The last %d words of %s stand for pictures and padding and are not taken.", further, source
