@@ -54,6 +54,8 @@ class MetricsLog(Logger):
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         """Adds a row."""
         row = {**metrics, "step": step or 0}
+        # After the last step Lightning counts passes otherwise in a run that goes on; steps tell all.
+        row.pop("epoch", None)
         if self._columns is None:
             self._columns = read_rows(self.path)[0]
         new = sorted(set(row) - set(self._columns))

@@ -70,12 +70,13 @@ class KeepCheckpoints(lightning.Callback):
             "best_score": self.best_score,
             "best_step": self.best_step,
             "saved_step": self._saved_step,
+            "validated_step": self._validated_step,
             "random": random_states(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.best_score, self.best_step = state["best_score"], state["best_step"]
-        self._saved_step = state["saved_step"]
+        self._saved_step, self._validated_step = state["saved_step"], state["validated_step"]
         self._random = state["random"]
 
     # --- when it is saved ----------------------------------------------------------------------
@@ -117,10 +118,12 @@ class KeepCheckpoints(lightning.Callback):
     def finish(self, trainer: Any, pl_module: Any, data: Any) -> None:
         """Call after `fit`: validates the final state where that was not done, and saves it."""
         self._complete_best(trainer)
+        # Where a run that had come to its last step goes on, Lightning takes that step for not logged yet.
+        trainer.fit_loop.epoch_loop._batches_that_stepped = trainer.global_step
         if self._saved_step != trainer.global_step or not self.last.is_file():
             self._write(trainer)
             self._publish(trainer)
-        if self._validated_step != trainer.global_step:
+        if self._validated_step != trainer.global_step or not self.best.is_file():
             trainer.validate(pl_module, data, verbose=False)
             if self._is_best(trainer, pl_module) and trainer.is_global_zero:
                 self._copy(self.last, self.best)

@@ -45,8 +45,8 @@ class MovementWatch(lightning.Callback):
 class StepTimes(lightning.Callback):
     """Seconds of every training batch from its arrival to the end of its step, and of the whole fit.
 
-    The latter include what earlier processes of a run worked up to their last checkpoint. Beside them stand the seconds for which the loader made the steps wait, where it counts them
-    (an attribute `waits`).
+    The latter include what earlier processes of a run worked up to their last checkpoint. Beside them stand
+    the seconds for which the loader made the steps wait, where it counts them (an attribute `waits`).
     """
 
     def __init__(self) -> None:

@@ -1,0 +1,229 @@
+"""Kills a training at random moments, lets it go on, and compares what it leaves with an unbroken run.
+
+    python tools/kill_and_resume.py --times 20 --kills 3 -- experiment=vqa debug=fast trainer.max_steps=40
+
+Every training is a process of its own, ended by SIGKILL: some at any moment after it was started, some while
+a checkpoint is being written. It then goes on by `ckpt_path=last` (or is begun again, where the first kill
+came before there was a run), until one comes to its end. Compared are, bit for bit: final and best weights,
+optimizer, random generators, order of samples, every row of the log, predictions and scores. Exit status 1
+if any differ, or if a loader worker outlives its killed training. Linux and macOS.
+
+With the same `--seed` the moments are the same, as far as the machine keeps time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import hashlib
+import importlib
+import json
+import os
+import random
+import shutil
+import signal
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+# Imported once, here; every training is forked from this process.
+LIBRARIES = ("lightning.pytorch", "transformers", "timm", "torchvision", "torchmetrics", "matplotlib.pyplot")
+LIBRARIES += ("jinja2", "safetensors.torch", "av", "torch.utils.tensorboard", "vl_dora.train")
+DEFAULT = ["experiment=vqa", "debug=fast", "trainer.max_steps=40", "trainer.val_check_interval=7"]
+DEFAULT += ["checkpoint.every_n_steps=3", "data.num_workers=2"]
+PATIENCE = 30.0  # seconds for which loader workers may outlive their training
+
+
+@dataclass
+class Story:
+    """One run that was killed and went on.
+
+    Args:
+        moments: of each kill: what was waited for, seconds since the start, step of last.ckpt.
+        orphans: loader workers that outlived their training.
+        differing: what is not as in the unbroken run.
+    """
+
+    moments: list[str] = field(default_factory=list)
+    orphans: int = 0
+    differing: list[str] = field(default_factory=list)
+
+
+def started(run_dir: Path, overrides: list[str]) -> int:
+    """Forks a training; its process id, which is also its session's."""
+    begun = (run_dir / "config.yaml").is_file()
+    process = os.fork()
+    if process:
+        return process
+    os.setsid()
+    output = os.open(run_dir.with_suffix(".log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    status = 1
+    try:
+        from vl_dora.train import main
+
+        sys.argv = ["train", *overrides, f"paths.run_dir={run_dir}", *(["ckpt_path=last"] if begun else [])]
+        main()
+        status = 0
+    finally:
+        os._exit(status)
+
+
+def ended(process: int) -> int | None:
+    """The exit status, negative for a signal; None while it runs."""
+    found, status = os.waitpid(process, os.WNOHANG)
+    return os.waitstatus_to_exitcode(status) if found else None
+
+
+def killed(process: int, run_dir: Path, draw: random.Random, seconds: float) -> str | None:
+    """Kills a training at a moment drawn; None if it came to its end before."""
+    begin = time.monotonic()
+    in_a_save = draw.random() < 0.5
+    # A save is waited for from a random moment on, or the first one would always be it.
+    moment = draw.uniform(0.0, seconds)
+    while True:
+        status, now = ended(process), time.monotonic() - begin
+        if status is not None:
+            if status:
+                raise SystemExit(f"the training failed by itself; see {run_dir.with_suffix('.log')}")
+            return None
+        if now >= moment and (not in_a_save or list((run_dir / "checkpoints").glob("*.tmp"))):
+            break
+        time.sleep(0.0005 if in_a_save else 0.005)
+    os.kill(process, signal.SIGKILL)
+    os.waitpid(process, 0)
+    half = " (a save half done)" if list((run_dir / "checkpoints").glob("*.tmp")) else ""
+    return f"{now:.1f} s, step {saved_step(run_dir)}{half}"
+
+
+def saved_step(run_dir: Path) -> str:
+    """The step that last.ckpt holds; - where there is none."""
+    last = run_dir / "checkpoints" / "last.ckpt"
+    return str(torch.load(last, weights_only=True)["global_step"]) if last.is_file() else "-"
+
+
+def workers_left(session: int) -> int:
+    """Processes of a killed training that are still there after a while."""
+    limit = time.monotonic() + PATIENCE
+    while True:
+        try:
+            os.killpg(session, 0)
+        except (ProcessLookupError, PermissionError):
+            return 0
+        if time.monotonic() > limit:
+            os.killpg(session, signal.SIGKILL)
+            return 1
+        time.sleep(0.1)
+
+
+def left_by(run_dir: Path) -> dict[str, str]:
+    """What a run leaves, by name, as text or digests: all that is to be the same."""
+    last, best = (
+        torch.load(run_dir / "checkpoints" / f"{name}.ckpt", weights_only=True) for name in ("last", "best")
+    )
+    states = {name: state for name, state in last["callbacks"].items() if name != "StepTimes"}  # seconds
+    results = json.loads((run_dir / "results.json").read_text())
+    with (run_dir / "metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    facts = {
+        "final weights": last["state_dict"],
+        "optimizer": [last["optimizer_states"], last["lr_schedulers"]],
+        "random states, sample order, best score": states,
+        "steps": last["global_step"],
+        "best weights": [best["state_dict"], best["global_step"]],
+        "losses": [row for row in rows if row["train/loss"]],
+        "other log rows": [row for row in rows if not row["train/loss"]],
+        "predictions": (run_dir / "predictions.jsonl").read_text(),
+        "results": {k: results[k] for k in ("scores", "before", "objective", "samples_seen", "data_order")},
+    }
+    return {name: digest(value) for name, value in facts.items()}
+
+
+def digest(value: Any) -> str:
+    """A digest of nested plain values and tensors, to the last bit."""
+    found = hashlib.sha256()
+
+    def add(one: Any) -> None:
+        if isinstance(one, torch.Tensor):
+            found.update(f"{one.dtype}{tuple(one.shape)}".encode())
+            found.update(one.reshape(-1).contiguous().view(torch.uint8).numpy().tobytes())
+        elif isinstance(one, dict):
+            for key in one:
+                found.update(repr(key).encode())
+                add(one[key])
+        elif isinstance(one, list | tuple):
+            found.update(b"[")
+            for each in one:
+                add(each)
+            found.update(b"]")
+        else:
+            found.update(repr(one).encode())
+
+    add(value)
+    return found.hexdigest()
+
+
+def told(folder: Path, overrides: list[str], draw: random.Random, kills: int, seconds: float) -> Story:
+    """Runs, kills and goes on until the end."""
+    story = Story()
+    while True:
+        process = started(folder, overrides)
+        moment = killed(process, folder, draw, seconds) if len(story.moments) < kills else None
+        if moment is None:
+            if len(story.moments) == kills and os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]):
+                raise SystemExit(f"the training failed by itself; see {folder.with_suffix('.log')}")
+            return story
+        story.moments.append(moment)
+        story.orphans += workers_left(process)
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--times", type=int, default=1, help="runs that are killed and go on")
+    parser.add_argument("--kills", type=int, default=3, help="kills of each")
+    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--folder", type=Path, default=Path("runs/kill_and_resume"), help="emptied first")
+    parser.add_argument(
+        "overrides", nargs="*", default=DEFAULT, help=f"of vl_dora.train; {' '.join(DEFAULT)}"
+    )
+    given = parser.parse_args()
+    folder = given.folder.absolute()
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for name in LIBRARIES:
+        importlib.import_module(name)
+
+    begin = time.monotonic()
+    if told(folder / "unbroken", given.overrides, random.Random(0), 0, 0.0).moments:
+        raise AssertionError("the unbroken run was killed")
+    seconds = time.monotonic() - begin
+    expected = left_by(folder / "unbroken")
+    print(f"The unbroken run took {seconds:.1f} s.\n")
+    print("| run | killed after, last checkpoint then | workers left | differs in |")
+    print("| ---: | --- | ---: | --- |", flush=True)
+    wrong = 0
+    for number in range(given.times):
+        run_dir = folder / f"killed-{number}"
+        story = told(run_dir, given.overrides, random.Random(f"{given.seed}-{number}"), given.kills, seconds)
+        found = left_by(run_dir)
+        story.differing = [name for name in expected if found[name] != expected[name]]
+        wrong += bool(story.differing or story.orphans)
+        cells = ["; ".join(story.moments) or "ended before", str(story.orphans)]
+        cells.append(", ".join(story.differing) or "nothing")
+        print(f"| {number + 1} | {' | '.join(cells)} |", flush=True)
+        if not story.differing:
+            shutil.rmtree(run_dir)
+    print(f"\n{given.times - wrong} of {given.times} runs ended as the unbroken one, bit for bit.")
+    raise SystemExit(1 if wrong else 0)
+
+
+if __name__ == "__main__":
+    main()
