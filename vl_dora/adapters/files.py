@@ -8,6 +8,7 @@ vl_dora_rows.safetensors                         token rows of the base that tra
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,8 @@ from torch import Tensor, nn
 from vl_dora.adapters.apply import Adaptation, adaptation_of, adapted_layers, apply_adapters
 from vl_dora.adapters.audit import AdaptationAudit
 from vl_dora.adapters.contents import PREFIX, contents, low_rank
-from vl_dora.adapters.layer import AdaptedLayer
+from vl_dora.adapters.fingerprint import DRIFT, distance, fingerprint
+from vl_dora.adapters.layer import AdaptedLayer, check_word
 from vl_dora.adapters.matching import shorten
 from vl_dora.adapters.peft_config import check_readable, method_of, rank_and_alpha, scale_of, write_config
 from vl_dora.adapters.peft_selection import read_selection_of
@@ -31,6 +33,7 @@ _INSIDE = (".lora_A", ".lora_B", ".base_layer")
 # In the place of PEFT's `peft_type` where a layer is of a method that its LoRA has no tensors for: PEFT then
 # stops at the config, and does not load half of the directory.
 OWN_TYPE = "VL_DORA"
+ON_DRIFT = ("raise", "warn")
 
 
 def save_adapter(
@@ -73,6 +76,7 @@ def save_adapter(
         "methods": {path: layer.method for path, layer in layers.items()},
         "remembered": {path: layer.remembered() for path, layer in layers.items() if layer.remembered()},
         "rows": rows,
+        "base": fingerprint(layers),
         "not_read_by_peft": unread,
         "audit": adaptation.audit.to_dict(),
     }
@@ -84,7 +88,7 @@ def save_adapter(
     ).write(Path(directory))
 
 
-def load_adapter(network: nn.Module, directory: str | Path) -> AdaptationAudit:
+def load_adapter(network: nn.Module, directory: str | Path, *, on_drift: str = "raise") -> AdaptationAudit:
     """Puts a saved adapter on a fresh network, or its values into one that carries the same adapters.
 
     Reads what `save_adapter` wrote, and LoRA and DoRA directories written by PEFT. Every key is
@@ -93,22 +97,27 @@ def load_adapter(network: nn.Module, directory: str | Path) -> AdaptationAudit:
     Args:
         network: the base the adapter was made for.
         directory: as above.
+        on_drift: "raise" or "warn" where `save_adapter` saw other weights of the base than the network has;
+            PEFT's own directories do not tell theirs.
 
     Raises:
         FileNotFoundError: the directory or one of its files is missing.
         ValueError: a damaged file, an option or key that this network has no place for, or one
-            that it needs and that is missing.
+            that it needs and that is missing, another base, or another word for `on_drift`.
     """
     directory = Path(directory)
-    return put_adapter(network, directory, read(directory))
+    return put_adapter(network, directory, read(directory), on_drift=on_drift)
 
 
-def put_adapter(network: nn.Module, directory: Path, saved: Saved) -> AdaptationAudit:
+def put_adapter(
+    network: nn.Module, directory: Path, saved: Saved, *, on_drift: str = "raise"
+) -> AdaptationAudit:
     """`load_adapter` of files that were read already; `directory` serves the messages.
 
     Raises:
         ValueError: as `load_adapter`.
     """
+    check_word("on_drift", on_drift, ON_DRIFT)
     own = saved.record is not None and saved.config.get("peft_type") == OWN_TYPE
     check_readable({**saved.config, "peft_type": "LORA"} if own else saved.config, str(directory / CONFIG))
     tensors, matrices = without_matrices(saved.tensors)
@@ -117,6 +126,7 @@ def put_adapter(network: nn.Module, directory: Path, saved: Saved) -> Adaptation
     if isinstance(getattr(network, "adaptation", None), Adaptation):
         _refuse_merged(network, "load_adapter")
         check_matrices(network, matrices, str(directory / WEIGHTS))
+        _check_base(network, directory, saved, on_drift)
         _fill(network, directory, saved, names)
         return adaptation_of(network).audit
     trained = {name: parameter.requires_grad for name, parameter in network.named_parameters()}
@@ -131,6 +141,7 @@ def put_adapter(network: nn.Module, directory: Path, saved: Saved) -> Adaptation
         raise ValueError(message) from error
     try:
         check_matrices(network, matrices, str(directory / WEIGHTS))
+        _check_base(network, directory, saved, on_drift)
         _fill(network, directory, saved, names)
     except BaseException:
         remove_adapters(network, trained)
@@ -173,6 +184,19 @@ def _fill(network: nn.Module, directory: Path, saved: Saved, names: Mapping[str,
             entry.assign(saved.tensors[key])
     for name, slot in slots.items():
         slot.copy_(saved.rows[name])
+
+
+def _check_base(network: nn.Module, directory: Path, saved: Saved, on_drift: str) -> None:
+    worst, share = distance(adapted_layers(network), (saved.record or {}).get("base") or {})
+    if share <= DRIFT:
+        return
+    message = (
+        f"{directory} was trained on another base: {worst} differs by {100 * share:.3g} % of its norm; "
+        f"load that base first"
+    )
+    if on_drift == "raise":
+        raise ValueError(f'{message}, or load it with on_drift="warn" to put it on this one')
+    warnings.warn(message, UserWarning, stacklevel=4)
 
 
 def _check_layers(network: nn.Module, directory: Path, saved: Saved, names: Mapping[str, str]) -> None:

@@ -6,9 +6,10 @@ import json
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import nn
 
-from vl_dora.adapters import adaptation_of, adapted_layers, import_adapter
+from vl_dora.adapters import adaptation_of, adapted_layers, import_adapter, load_adapter, save_adapter
 
 transformers = pytest.importorskip("transformers")
 pytestmark = pytest.mark.filterwarnings("ignore:.*tie_word_embeddings.*:UserWarning")
@@ -220,3 +221,78 @@ def test_a_llava_fork_layer_without_its_magnitude_is_refused(tmp_path):
     torch.save({k: v for k, v in beside.items() if k != key}, tmp_path / "non_lora_trainables.bin")
     with pytest.raises(ValueError, match="q_proj lacks weight_m_wdecomp.weight"):
         import_adapter(llava(), tmp_path)
+
+
+def write_llava_lora(folder, **config):
+    """LoRA by PEFT, under the names of LLaVA's code, the projector beside it; returns the trained logits."""
+    peft = pytest.importorskip("peft", reason="PEFT writes the adapter here")
+    options = {
+        "r": RANK,
+        "lora_alpha": ALPHA,
+        "target_modules": r".*language_model.*(q_proj|down_proj)",
+        **config,
+    }
+    theirs = peft.get_peft_model(llava(), peft.LoraConfig(**options)).eval()
+    generator = torch.Generator().manual_seed(3)
+    beside = {}
+    with torch.no_grad():
+        for name, parameter in theirs.named_parameters():
+            if "lora_" in name or "multi_modal_projector" in name:
+                parameter.add_(0.2 * torch.randn(parameter.shape, generator=generator))
+            if "multi_modal_projector" in name:
+                beside[llava_name(name)] = parameter.detach().clone()
+    theirs.save_pretrained(folder)
+    tensors = load_file(folder / "adapter_model.safetensors")
+    (folder / "adapter_model.safetensors").unlink()
+    torch.save({llava_name(key): tensor for key, tensor in tensors.items()}, folder / "adapter_model.bin")
+    torch.save(beside, folder / "non_lora_trainables.bin")
+    return llava_logits(theirs).detach()
+
+
+@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning")
+@pytest.mark.parametrize("rslora", [False, True])
+def test_lora_of_llavas_own_code_brings_its_projector(rslora, tmp_path):
+    expected = write_llava_lora(tmp_path, use_rslora=rslora)
+    network = llava()
+    audit = import_adapter(network, tmp_path)
+    torch.testing.assert_close(llava_logits(network), expected, atol=1e-5, rtol=1e-4)
+    assert {row.method for row in audit.rows if row.trainable} == {"lora", "full"}
+
+
+@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning")
+def test_a_second_file_that_is_not_understood_is_never_left_out_in_silence(tmp_path):
+    write_llava_lora(tmp_path)
+    torch.save({"base_model.model.model.norm.weight": torch.ones(16)}, tmp_path / "non_lora_trainables.bin")
+    with pytest.raises(
+        ValueError, match=r"non_lora_trainables\.bin, whose tensors are of no known format: base"
+    ):
+        import_adapter(llava(), tmp_path)
+
+
+def test_every_format_finds_the_llava_inside_a_network_that_names_it(tmp_path, tiny_llava):
+    """`adapter_root` is where the transformers model lies; files know nothing of what is around it."""
+    network, changed = tiny_llava(), tiny_llava()
+    layers = trained(changed.llava, ["q_proj", "v_proj", "down_proj"])
+    with torch.no_grad():
+        for parameter in changed.llava.model.multi_modal_projector.parameters():
+            parameter.mul_(1.3)
+    write_llava(tmp_path / "fork", layers, changed.llava)
+    audit = import_adapter(network, tmp_path / "fork")
+    assert set(adapted_layers(network)) == {f"llava.{path}" for path in layers}
+    assert {row.part for row in audit.rows if row.trainable} == {"projector", "language"}
+    ids = torch.arange(18).reshape(2, 9) + 4
+    torch.testing.assert_close(network.llava(ids).logits, changed.llava(ids).logits, atol=1e-5, rtol=1e-4)
+    save_adapter(network, tmp_path / "saved")
+    again = tiny_llava()
+    load_adapter(again, tmp_path / "saved")
+    torch.testing.assert_close(again.llava(ids).logits, changed.llava(ids).logits, atol=1e-5, rtol=1e-4)
+    # Directories of before, which named modules from the network's own root.
+    file = tmp_path / "saved" / "adapter_model.safetensors"
+    tensors = {
+        k.replace("base_model.model.", "base_model.model.llava."): v for k, v in load_file(file).items()
+    }
+    save_file(tensors, tmp_path / "saved" / "new", metadata={"format": "pt"})
+    (tmp_path / "saved" / "new").replace(file)
+    older = tiny_llava()
+    load_adapter(older, tmp_path / "saved")
+    torch.testing.assert_close(older.llava(ids).logits, changed.llava(ids).logits, atol=1e-5, rtol=1e-4)

@@ -5,6 +5,7 @@
 | VL-BART reference, `LAST.pth` | `.weight_v`, `.weight_m` | `vl_bart_reference` |
 | LLM fork | `.weight_m_wdecomp.weight` | `llm_fork` |
 | LLaVA fork, two files | `.weight_m_wdecomp.default.weight` | `llava_fork` |
+| LoRA of LLaVA's own code, two files | `.lora_A.weight` and, beside it, `.mm_projector.` | `llava_lora` |
 | LyCORIS, kohya | `.dora_scale`, `lora_unet_…` | refused: `lycoris` |
 | PEFT, also as a pickle | `.lora_A.weight` | as `load_adapter` |
 """

@@ -8,15 +8,13 @@ from torch import nn
 
 from vl_dora.adapters.apply import adapted_layers
 from vl_dora.adapters.audit import AdaptationAudit
-from vl_dora.adapters.files import load_adapter, put_adapter
-from vl_dora.adapters.importers import llava_fork, llm_fork, lycoris, vl_bart_reference
+from vl_dora.adapters.files import ON_DRIFT, load_adapter, put_adapter
+from vl_dora.adapters.importers import llava_fork, llava_lora, llm_fork, lycoris, vl_bart_reference
 from vl_dora.adapters.importers.placing import place
 from vl_dora.adapters.importers.stored import Stored, read_stored
 from vl_dora.adapters.layer import check_word
 from vl_dora.adapters.matching import shorten
 from vl_dora.adapters.saved import RECORD, Saved
-
-ON_DRIFT = ("raise", "warn")
 
 
 def import_adapter(network: nn.Module, path: str | Path, *, on_drift: str = "raise") -> AdaptationAudit:
@@ -40,16 +38,21 @@ def import_adapter(network: nn.Module, path: str | Path, *, on_drift: str = "rai
         raise ValueError("the network already has adapters; import into a fresh one")
     path = Path(path)
     if (path / RECORD).is_file():
-        return load_adapter(network, path)
+        return load_adapter(network, path, on_drift=on_drift)
     stored = read_stored(path)
     keys = [*stored.tensors, *stored.beside]
     strange = lycoris.recognises(keys)
     if strange is not None:
         lycoris.refuse(stored, strange)
-    for importer in (vl_bart_reference, llava_fork, llm_fork):
+    for importer in (vl_bart_reference, llava_fork, llava_lora, llm_fork):
         if importer.recognises(stored):
             return place(network, importer.read(network, stored), on_drift)
     if _of_peft(stored):
+        if stored.beside:
+            raise ValueError(
+                f"{path} holds an adapter of PEFT and beside it non_lora_trainables.bin, whose tensors are "
+                f"of no known format: {shorten(stored.beside)}; without that file the adapter alone is read"
+            )
         return put_adapter(network, path, Saved(stored.config, stored.tensors))
     raise ValueError(
         f"{path} is of no known format; it holds {shorten(keys)}. Known: PEFT's lora_A, lora_B and "

@@ -57,9 +57,9 @@ def rules_of(
 
     Args:
         network: not adapted.
-        low_rank: module path -> rank of the DoRA layers.
+        low_rank: module path -> rank of the layers with A and B.
         magnitudes: module paths of magnitude-only layers.
-        options: further options of the DoRA rules; `alpha` among them.
+        options: the method of these layers and its further options; `alpha` among them.
         full: module paths that trained whole.
     """
     from vl_dora.adapters.apply import normal_parts
@@ -73,7 +73,7 @@ def rules_of(
             inside = [path for path, r in low_rank.items() if r == rank and path in part.modules]
             if inside:
                 layers = exact_patterns(part, inside, nn.Linear)
-                rules[f"rank_{rank}"] = {"method": "dora", "layers": layers, "rank": rank, **options}
+                rules[f"rank_{rank}"] = {"layers": layers, "rank": rank, **options}
         for name, paths, kind in (("magnitude", magnitudes, nn.Linear), ("full", full, nn.Module)):
             inside = [path for path in paths if path in part.modules]
             if inside:

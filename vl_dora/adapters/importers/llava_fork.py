@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from vl_dora.adapters.importers.fork_names import module_here, rules_of
+from vl_dora.adapters.importers.fork_names import rules_of
+from vl_dora.adapters.importers.llava_projector import PROJECTOR, projector_of
 from vl_dora.adapters.importers.llm_fork import MAGNITUDE, dora_options, layers_of
 from vl_dora.adapters.importers.placing import Foreign
 from vl_dora.adapters.importers.stored import Stored
 from vl_dora.adapters.matching import shorten
 
 BESIDE_MAGNITUDE = ".weight_m_wdecomp.default.weight"
-PROJECTOR = ".mm_projector."
 
 
 def recognises(stored: Stored) -> bool:
@@ -32,27 +32,17 @@ def read(network: nn.Module, stored: Stored) -> Foreign:
             of the other axis, or a projector that is not this network's.
     """
     tensors: dict[str, Tensor] = {}
-    projector: dict[str, Tensor] = {}
+    projector = projector_of(network, stored, {**stored.tensors, **stored.beside})
     unknown = []
     for key, tensor in (*stored.tensors.items(), *stored.beside.items()):
         if key.endswith(BESIDE_MAGNITUDE):
             tensors[key.removesuffix(BESIDE_MAGNITUDE) + MAGNITUDE] = tensor
-        elif PROJECTOR in key:
-            owner, _, leaf = key.rpartition(".")
-            projector[f"{module_here(network, owner)}.{leaf}"] = tensor
         elif ".lora_" in key:
             tensors[key.replace(".default.", ".")] = tensor
-        else:
+        elif PROJECTOR not in key:
             unknown.append(key)
     if unknown:
         raise ValueError(f"{stored.source} holds tensors that this format does not have: {shorten(unknown)}")
-    known = dict(network.named_parameters())
-    strange = [name for name in projector if name not in known]
-    if strange:
-        raise ValueError(
-            f"{stored.source} is of another network: its projector holds {shorten(strange)}, "
-            f"which this {type(network).__name__} lacks"
-        )
     trained, ranks, magnitudes = layers_of(network, stored, tensors)
     whole = sorted({name.rpartition(".")[0] for name in projector})
     # This fork detaches the norm always, whatever its config says.

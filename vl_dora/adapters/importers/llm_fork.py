@@ -80,7 +80,8 @@ def layers_of(
 def dora_options(stored: Stored) -> dict[str, Any]:
     """What the fork's config says of its DoRA layers; its dropout acts on the base product too."""
     config = stored.config
-    options: dict[str, Any] = {"alpha": number(config, "lora_alpha", stored.source)}
+    alpha = number(config, "lora_alpha", stored.source)
+    options: dict[str, Any] = {"method": "dora", "alpha": alpha}
     if config.get("fan_in_fan_out"):
         raise ValueError(
             f"{stored.source}: fan_in_fan_out=true keeps weights as (i, o), which is not read here"
