@@ -6,6 +6,7 @@ page's own security policy forbids it, and gradio's analytics are off.
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import tempfile
@@ -26,11 +27,16 @@ _POLICY = (
     "connect-src 'self'; frame-ancestors 'self'"
 )
 _STYLE = """
-.gradio-container { max-width: 1180px !important; margin: 0 auto; }
-#head h1 { margin: .2rem 0 0; font-size: 1.35rem; overflow-wrap: anywhere; }
-#head p { margin: .15rem 0 .4rem; color: var(--body-text-color-subdued); overflow-wrap: anywhere; }
-.time { min-height: 1.4em; color: var(--body-text-color-subdued); font-size: .85rem; }
-.chat { min-height: 320px; }
+.gradio-container { width: 100%; max-width: 1180px !important; margin: 0 auto; }
+#head h1 { margin: .2rem 0 0; font-size: 1.4rem; font-weight: 650; overflow-wrap: anywhere; }
+#head p { margin: .15rem 0 .2rem; opacity: .72; overflow-wrap: anywhere; }
+.side h2 { margin: 0; font-size: 1.05rem; font-weight: 600; }
+.side small { margin-left: .4rem; font-size: .88rem; font-weight: 400; opacity: .72; }
+.time { min-height: 1.5em; font-size: .88rem; opacity: .72; }
+.chat img, .chat video { max-height: 220px; width: auto; }
+/* Buttons that would clear or share one of the two conversations alone. */
+.chat .message-buttons, .chat .icon-button-wrapper, .chat .share-button { display: none !important; }
+#again { align-self: flex-end; width: auto; flex-grow: 0; }
 footer { display: none !important; }
 """
 FILES = ["image", "video"]
@@ -41,7 +47,7 @@ class Side:
     """One of the two chats: whose answers it shows."""
 
     title: str
-    placeholder: str
+    explanation: str
 
 
 @dataclass(frozen=True)
@@ -92,7 +98,8 @@ def served(
     Raises:
         ValueError: the port cannot be had.
     """
-    port = _free(host, port)
+    port = free_port(host, port)
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # gradio asks itself whether it is there
     with tempfile.TemporaryDirectory(prefix="vl_dora-chat-") as folder:
         os.environ["GRADIO_TEMP_DIR"] = folder
         page = _built(title, facts, sides, respond, new_memory=new_memory, fields=fields, hint=hint)
@@ -155,26 +162,29 @@ def _built(
 
     import gradio as gr
 
-    with gr.Blocks(title=title, analytics_enabled=False) as page:
-        gr.HTML(f"<h1>{escape(title)}</h1><p>{escape(facts)}</p>", elem_id="head")
-        memory = gr.State(new_memory)
+    with gr.Blocks(title=title, analytics_enabled=False, fill_width=True) as page:
+        gr.HTML(f"<h1>{escape(title)}</h1><p>{escape(facts)}</p>", elem_id="head", padding=False)
+        memory = gr.State(lambda: new_memory())  # gradio would take a dataclass apart
         chats, times = [], []
         with gr.Row(equal_height=True):
             for number, side in enumerate(sides):
-                with gr.Column(min_width=300):
+                with gr.Column(min_width=280):
+                    head = f"<h2>{escape(side.title)}<small>{escape(side.explanation)}</small></h2>"
+                    gr.HTML(head, elem_classes="side", padding=False)
                     chats.append(
                         gr.Chatbot(
                             label=side.title,
-                            placeholder=side.placeholder,
+                            show_label=False,
+                            container=True,
                             elem_id=f"side-{number}",
                             elem_classes="chat",
                             height="52vh",
                             render_markdown=False,
                             feedback_options=None,
-                            buttons=["copy"],
+                            buttons=[],
                         )
                     )
-                    times.append(gr.HTML("", elem_classes="time"))
+                    times.append(gr.HTML("", elem_classes="time", padding=False))
         extras = [
             gr.Textbox(label=name, placeholder=text, lines=1, elem_id=f"field-{name}")
             for name, text in fields.items()
@@ -223,7 +233,7 @@ def _built(
     return page
 
 
-def _free(host: str, port: int) -> int:
+def free_port(host: str, port: int) -> int:
     """The port, or any free one for 0.
 
     Raises:

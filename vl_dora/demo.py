@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import logging
+import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,8 +15,6 @@ from omegaconf import DictConfig, OmegaConf
 
 from vl_dora.answering import Answerer, Question
 from vl_dora.chat_page import Asked, Side, served
-
-log = logging.getLogger(__name__)
 
 _PLACEHOLDERS = {
     "choices": "one | another | a third",
@@ -95,11 +93,10 @@ def serve(
         ValueError: gradio is not installed, or the port is taken.
     """
     with page_of(config, checkpoint, make, task=task, extras=extras, host=host, port=port) as address:
-        log.info("%s   (Ctrl-C ends it)", address)
-        try:
+        sys.stdout.write(f"{address}   (Ctrl-C ends it)\n")
+        sys.stdout.flush()
+        with suppress(KeyboardInterrupt):
             threading.Event().wait()
-        except KeyboardInterrupt:
-            log.info("ended")
 
 
 def page_of(
@@ -118,23 +115,23 @@ def page_of(
     base = Answerer(config, None, make, task=task)
     tuned = Answerer(config, checkpoint, make, task=task)
     run = Path(str(config.paths.run_dir))
-    sides = [Side("Base", "the network before training")]
+    sides = [Side("Base", "before training")]
     answerers = [base]
     if tuned.trained:
-        sides.append(Side("Tuned", f"the same network after {run.name}"))
+        sides.append(Side("Tuned", f"after {run.name}"))
         answerers.append(tuned)
     places = make["places"](tuned.task, extras.get("prompt"))
     given = {name: value for name, value in extras.items() if value is not None}
     fields = {name: text for name, text in _PLACEHOLDERS.items() if name in places and name not in given}
     hint = (
-        "Ask, and add a picture or a video with the + button"
+        "Ask, and add a picture or a video with the paper clip"
         if "question" in places
-        else "Add a picture or a video with the + button, and send; this task asks nothing in words"
+        else "Add a picture or a video with the paper clip, and send; this task asks nothing in words"
     )
     model = OmegaConf.select(config, "model.base") or "random weights"
     return served(
-        f"{tuned.task.name}: {run.name}",
-        f"{model} · {tuned.facts}",
+        f"Ask {run.name}",
+        f"task {tuned.task.name} · base {model} · {tuned.facts}",
         sides,
         Respondents(answerers, given),
         new_memory=Memory,
