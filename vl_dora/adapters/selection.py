@@ -8,7 +8,8 @@
       also:                       # further patterns in the same part, each its own rule
         mlp: {method: magnitude, layers: [fc1, fc2]}
 
-A part that is not named is frozen.
+A part that is not named is frozen. A method word alone takes rank, alpha and the like from the part that has
+the same method in full: `projector: dora` beside a language part with DoRA is of its rank.
 """
 
 from __future__ import annotations
@@ -107,7 +108,21 @@ def read_selection(selection: Mapping[str, Any]) -> dict[str, Rule]:
     """
     if not isinstance(selection, Mapping):
         raise ValueError(f"adapter={selection!r} must be a mapping of parts to methods or rules")
-    return {str(part): _read_rule(f"adapter.{part}", value) for part, value in selection.items()}
+    return {
+        str(part): _read_rule(f"adapter.{part}", _in_full(value, selection))
+        for part, value in selection.items()
+    }
+
+
+def _in_full(value: Any, selection: Mapping[str, Any]) -> Any:
+    """A word for a method that needs a rank, with the options of the first other part that has the method."""
+    if not isinstance(value, str) or "rank" not in OPTIONS.get(value, ()):
+        return value
+    for other in selection.values():
+        options = {i.name: getattr(other, i.name) for i in fields(Rule)} if isinstance(other, Rule) else other
+        if isinstance(options, Mapping) and options.get("method") == value:
+            return {"method": value, **{n: options.get(n) for n in OPTIONS[value] if n != "layers"}}
+    return value
 
 
 def _read_rule(where: str, value: Any) -> Rule:
