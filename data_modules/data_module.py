@@ -12,7 +12,7 @@ import lightning
 import numpy as np
 import torch
 
-from data_modules.cache import drawn_world
+from data_modules.cache import drawn_world, world_name
 from data_modules.clips import ClipSettings, reread_clip
 from data_modules.collate import Collate
 from data_modules.conversation_collate import ConversationCollate
@@ -178,6 +178,13 @@ class VisionLanguageDataModule(lightning.LightningDataModule):
         if self._folder is None:
             self._folder = self._found_root() if self.root is not None else self._drawn_root()
         return self._folder
+
+    def is_there(self) -> bool:
+        """Whether the data folder can be read as it is; nothing is drawn."""
+        if self.root is not None:
+            return Path(str(self.root)).expanduser().is_dir()
+        cache = Path(self.cache_dir).expanduser()
+        return self.embedded is not None and (cache / world_name(self.embedded)).is_dir()
 
     def _found_root(self) -> Path:
         folder = Path(str(self.root)).expanduser()

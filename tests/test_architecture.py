@@ -73,6 +73,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         },
     ),
     "vl_dora/chat_page.py": (set(), {"gradio", "starlette"}),  # an optional extra
+    "vl_dora/planning": ({"vl_dora.planning", "vl_dora.batch", "vl_dora.adapters"}, {"torch", "omegaconf"}),
     "vl_dora": (  # entry points, and what they share
         {
             "vl_dora.batch",
@@ -80,10 +81,11 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
             "vl_dora.reports",
             "vl_dora.metrics",
             "vl_dora.lightning_modules",
+            "vl_dora.planning",
             "vl_dora.models.interface",
             "vl_dora.tasks.interface",
         },
-        {"hydra", "omegaconf", "lightning", "torch", "rich", "numpy", "huggingface_hub"},
+        {"hydra", "omegaconf", "lightning", "torch", "rich", "numpy", "huggingface_hub", "optuna"},
     ),
 }
 ENTRY_POINT_FILES = {f"vl_dora.{path.stem}" for path in (ROOT / "vl_dora").glob("*.py")}

@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from vl_dora.adapters.numberless import numberless
 from vl_dora.adapters.row_norm import CANCELLED, adapted_row_squares, cancelled, without_autocast
 
 
@@ -30,7 +31,7 @@ def patch_squares(weight: Tensor, squares: Tensor, a: Tensor, b: Tensor, scale: 
         cross = 2.0 * scale * (b * (grouped @ a.mT)).sum(dim=2).flatten()
         added = scale**2 * ((b @ (a @ a.mT)) * b).sum(dim=2).flatten()
         total = squares + cross + added
-        if total.is_meta:
+        if numberless(total):
             return total
         share = total / (squares + cross.abs() + added)
         lost = cancelled(share)

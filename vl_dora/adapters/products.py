@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from vl_dora.adapters.numberless import numberless
 from vl_dora.adapters.row_norm import CHUNK, without_autocast
 
 CHANGED = (
@@ -308,6 +309,8 @@ def _through_norm(
 def row_dots(g: Tensor, y: Tensor, bias: Tensor | None, dtype: torch.dtype) -> Tensor:
     """sum_t g (y - b), (o,), in `dtype`, without a tensor of the size of y."""
     total = torch.zeros(g.shape[1], dtype=dtype, device=g.device)
+    if numberless(g):
+        return total
     size = TOKENS_GPU if g.is_cuda else TOKENS_CPU
     shift = torch.zeros_like(total) if bias is None else bias.to(y.dtype).to(dtype)
     for some_g, some_y in zip(g.split(size), y.split(size), strict=True):

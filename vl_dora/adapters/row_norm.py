@@ -13,6 +13,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from vl_dora.adapters.numberless import numberless
+
 # Rows whose squared norm falls under this share of its terms' sizes have cancelled (B A ~ -W):
 # float32 would be wrong in the first digits there, so they are computed densely in float64.
 CANCELLED = 1e-4
@@ -32,7 +34,7 @@ def without_autocast(tensor: Tensor) -> AbstractContextManager:
 
 def row_squares(weight: Tensor, dtype: torch.dtype) -> Tensor:
     """Squared L2 norm of every row of `weight`, (o,), accumulated in `dtype`."""
-    if weight.is_meta:  # the norm's own meta kernel imports for many seconds
+    if numberless(weight):  # the norm's own meta kernel imports for many seconds
         return weight.new_empty(len(weight), dtype=dtype)
     return torch.linalg.vector_norm(weight.detach(), dim=1, dtype=dtype).square()
 
@@ -72,7 +74,7 @@ def factored_norm(weight: Tensor, squares: Tensor, a: Tensor, b: Tensor, scale: 
         cross = 2.0 * scale * (b * products).sum(dim=1)
         added = scale**2 * ((b @ gram) * b).sum(dim=1)
         total = squares + cross + added
-        if not total.is_meta:
+        if not numberless(total):
             share = total / (squares + cross.abs() + added)
             lost = cancelled(share)
             if len(lost):

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
+from vl_dora.adapters.numberless import numberless
+
 Value = TypeVar("Value")
 
 
@@ -50,7 +52,7 @@ class StepCache(Generic[Value]):
         # What was made in inference mode could not be used in training later.
         with torch.inference_mode(False), torch.no_grad():
             value = make()
-            self._copies = tuple(t.detach().clone() for t in tensors if t.device.type == "cpu")
+            self._copies = tuple(t.detach().clone() for t in tensors if _compared(t))
         self._stamp = _stamp(tensors)
         self._constant, self._value = constant, value
         return value
@@ -60,9 +62,13 @@ class StepCache(Generic[Value]):
         self._value, self._constant, self._copies, self._stamp = None, None, (), ()
 
     def _unchanged(self, tensors: Sequence[Tensor]) -> bool:
-        if all(tensor.device.type == "cpu" for tensor in tensors):
+        if all(map(_compared, tensors)):
             return len(self._copies) == len(tensors) and all(map(_same_bits, self._copies, tensors))
         return self._stamp == _stamp(tensors)
+
+
+def _compared(tensor: Tensor) -> bool:
+    return tensor.device.type == "cpu" and not numberless(tensor)
 
 
 def _same_bits(kept: Tensor, tensor: Tensor) -> bool:
@@ -74,7 +80,7 @@ def _same_bits(kept: Tensor, tensor: Tensor) -> bool:
 
 
 def _stamp(tensors: Sequence[Tensor]) -> tuple[object, ...]:
-    if all(tensor.device.type == "cpu" for tensor in tensors):
+    if all(map(_compared, tensors)):
         return ()
     return (_optimizer_steps(), *(_state(tensor) for tensor in tensors))
 

@@ -1,0 +1,1 @@
+"""What a run would cost: one training step run on shapes alone, its memory and operations counted."""

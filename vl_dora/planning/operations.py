@@ -1,0 +1,33 @@
+"""Floating-point operations as torch counts them: matrix products, attention, convolutions, by their shapes.
+
+A multiplication and an addition are two. The formulas are those of `torch.utils.flop_counter`, looked up
+operator by operator; its own mode looks for a GPU's compiler at every call and is many times slower. Adapted
+layers do their arithmetic in such operators too, forward and backward, and are counted with the rest.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+
+
+class Operations(TorchDispatchMode):
+    """Counts what runs inside of it.
+
+    Attributes:
+        count: floating-point operations so far.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        out = func(*args, **kwargs)
+        formula = flop_registry.get(func._overloadpacket)
+        if formula is not None:
+            self.count += formula(*args, **kwargs, out_val=out)
+        return out
