@@ -19,16 +19,30 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from vl_dora.optuna_sweeper import register
+from vl_dora.processes import handed_over
 from vl_dora.run_directory import in_sweep
 
 CONFIG_PACKAGE = "vl_dora.conf"
+# Choices that come with a plugin of Hydra's, and the extra that brings it.
+_EXTRAS = {"hydra/launcher/joblib": "joblib", "hydra/launcher/submitit": "submitit"}
 MISTAKES = (ValueError, FileNotFoundError, HydraException, OmegaConfBaseException)
 
 
-def launch(config_name: str, work: Callable[[DictConfig], Any]) -> None:
+def launch(
+    config_name: str,
+    work: Callable[[DictConfig], Any],
+    *,
+    other: Callable[[list[str]], str | None] = lambda words: None,
+) -> None:
     """Composes `config_name` with the command line's overrides and runs `work` on it.
 
     Exit status 1 after a user's mistake, with one line `error: ...` on standard error.
+
+    Args:
+        config_name: of a file in the config package.
+        work: what to do with the config.
+        other: the name of another config that the command line asks for, or None.
     """
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     # Hydra would print its own shortened traceback; ours is the one message.
@@ -47,8 +61,17 @@ def launch(config_name: str, work: Callable[[DictConfig], Any]) -> None:
             sys.stderr.write(f"error in job {HydraConfig.get().job.num}: {failed[-1]}\n")
             raise
 
+    try:
+        config_name = other(sys.argv[1:]) or config_name
+    except MISTAKES as error:
+        _stop(error, config_name)
     main = hydra.main(version_base="1.3", config_path=f"pkg://{CONFIG_PACKAGE}", config_name=config_name)
     try:
+        handed = handed_over()
+        if handed is not None:  # started by Lightning, beside the process that read the command line
+            work(handed[0])
+            return
+        register(sys.argv[1:])
         main(guarded)()
     except MISTAKES as error:
         if failed and not os.environ.get("VL_DORA_TRACEBACK"):
@@ -80,6 +103,9 @@ def explain(error: BaseException, config_name: str) -> str:
     )
     if missing:
         group, _, name = missing[1].rpartition("/")
+        extra = next((extra for word, extra in _EXTRAS.items() if missing[1].startswith(word)), None)
+        if extra is not None:
+            return f"{group}={name} needs a plugin; install it by pip install 'vl-dora[{extra}]'"
         options = ", ".join(word for word in missing[3].split() if not word.startswith("_"))
         return f"{group}={name} does not exist; allowed: {options}"
     unread = re.search(r"Error parsing override '(.*?)' (.*?)(?: See https|$)", text)

@@ -2,6 +2,7 @@
 
 config.yaml              the full config, enough to build the run again
 audit.txt, audit.json    what trains
+provenance.json          what it was started by: choices, command, seed, versions, git state, machine
 checkpoints/             last.ckpt, best.ckpt
 analysis/                what trained after single steps, where analysis.steps asks for it
 results.json             and predictions.jsonl, submission/, curve.png, samples.html
@@ -25,6 +26,7 @@ log = logging.getLogger(__name__)
 
 CONFIG, CHECKPOINTS, ANALYSIS = "config.yaml", "checkpoints", "analysis"
 FAILURE = "failed.json"
+PROVENANCE = "provenance.json"
 _FOLDERS = ("data.root", "data.features", "ckpt_path")
 _CHOSEN = "VL_DORA_CHOSEN_RUN_DIR"
 
@@ -108,19 +110,23 @@ def write_config(run_dir: Path, config: DictConfig) -> None:
         draft.write_text(OmegaConf.to_yaml(config, resolve=True), encoding="utf-8")
 
 
-def read_config(run_dir: Path) -> DictConfig:
+def read_config(run_dir: Path, *, option: str = "run") -> DictConfig:
     """The config of a run directory; unknown keys are refused from here on.
+
+    Args:
+        run_dir: the folder.
+        option: by which it was named, for messages.
 
     Raises:
         FileNotFoundError, ValueError: the folder is none that `vl_dora.train` made.
     """
     if not run_dir.is_dir():
         raise FileNotFoundError(
-            f"run={run_dir} is not a folder; give a run directory, as vl_dora.train writes it"
+            f"{option}={run_dir} is not a folder; give a run directory, as vl_dora.train writes it"
         )
     path = run_dir / CONFIG
     if not path.is_file():
-        raise FileNotFoundError(f"run={run_dir} is not a run directory: it holds no {CONFIG}")
+        raise FileNotFoundError(f"{option}={run_dir} is not a run directory: it holds no {CONFIG}")
     config: Any
     try:
         config = OmegaConf.load(path)
@@ -134,8 +140,11 @@ def read_config(run_dir: Path) -> DictConfig:
     return config
 
 
-def record_failure(run_dir: Path, config: DictConfig, error: Exception) -> None:
-    """Writes why a run did not finish, if its directory exists or is a job of a sweep; else nothing."""
+def record_failure(run_dir: Path, config: DictConfig, error: Exception, **facts: Any) -> None:
+    """Writes why a run did not finish, if its directory exists or is a job of a sweep; else nothing.
+
+    `facts` are written beside the error and its kind, or in their place.
+    """
     from vl_dora.reports.files import whole_file
 
     if not (run_dir / CONFIG).is_file():
@@ -147,7 +156,8 @@ def record_failure(run_dir: Path, config: DictConfig, error: Exception) -> None:
     text = " ".join(str(error).split()) or type(error).__name__
     # The reason may be a full disk, and is to be told rather than what it leads to here.
     with suppress(OSError), whole_file(run_dir / FAILURE) as draft:
-        draft.write_text(json.dumps({"error": text, "kind": type(error).__name__}) + "\n", encoding="utf-8")
+        record = {"error": text, "kind": type(error).__name__, **facts}
+        draft.write_text(json.dumps(record) + "\n", encoding="utf-8")
 
 
 def forget_failure(run_dir: Path) -> None:

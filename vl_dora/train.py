@@ -1,5 +1,7 @@
 """Fine-tunes a network and scores it: python -m vl_dora.train experiment=vqa
 
+`python -m vl_dora.train config=<run directory>` does a run again.
+
 Everything that a run leaves lies in `paths.run_dir`; see `vl_dora.run_directory`.
 """
 
@@ -12,6 +14,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from vl_dora.entry_point import launch
+from vl_dora.repeating import repeated_config
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +27,7 @@ def train(config: DictConfig) -> float | None:
     """
     from vl_dora.continuing import disk_errors_told, finished_trial
     from vl_dora.processes import hand_over, handed_over, own_group
+    from vl_dora.pruning import TrialStopped
     from vl_dora.run_directory import (
         forget_failure,
         in_sweep,
@@ -48,6 +52,12 @@ def train(config: DictConfig) -> float | None:
         with own_group(), disk_errors_told(run_dir):
             hand_over(config, start)
             objective = _train(config, run_dir, start)
+    except TrialStopped as stop:
+        record_failure(
+            run_dir, config, stop, kind="pruned", objective={"value": stop.value, "step": stop.step}
+        )
+        log.info("%s was %s", run_dir, stop)
+        return stop.value
     except Exception as error:
         record_failure(run_dir, config, error)
         raise
@@ -58,13 +68,14 @@ def train(config: DictConfig) -> float | None:
 def _train(config: DictConfig, run_dir: Path, start: Path | None) -> float | None:
     import lightning
 
-    from vl_dora.building import build, build_trainer, encode_pictures
+    from vl_dora.building import build, build_trainer, encode_pictures, plain
     from vl_dora.evaluated import about, evaluation_folder
     from vl_dora.lightning_modules.checkpoints import KeepCheckpoints
     from vl_dora.lightning_modules.data_order import DataOrder
     from vl_dora.lightning_modules.kept_weights import KeepWeights
     from vl_dora.lightning_modules.watching import BaseScores, MovementWatch, StepTimes, ValidationLines
     from vl_dora.lightning_modules.written_answers import WrittenAnswers
+    from vl_dora.pruning import ReportTrial
     from vl_dora.run_directory import ANALYSIS, CHECKPOINTS
     from vl_dora.run_report import circumstances, figures_of, scored, summary, write_outcome
 
@@ -76,6 +87,8 @@ def _train(config: DictConfig, run_dir: Path, start: Path | None) -> float | Non
     callbacks: list[Any] = [times, order, before, checkpoints, ValidationLines()]
     if config.analysis.steps:
         callbacks.append(KeepWeights(run_dir / ANALYSIS, list(config.analysis.steps)))
+    if config.trial is not None:
+        callbacks.append(ReportTrial(plain(config.trial), config.objective))
     if config.movement_check_step is not None:
         callbacks.append(MovementWatch(config.movement_check_step))
     # Everything is read and checked before the first file of the run is written.
@@ -146,9 +159,11 @@ def _begin(run_dir: Path, config: DictConfig, start: Path | None, audit: Any) ->
     from vl_dora.metrics_log import METRICS, keep_rows_before
     from vl_dora.reports.files import whole_file
     from vl_dora.reports.results import write_results
-    from vl_dora.run_directory import write_config
+    from vl_dora.run_directory import PROVENANCE, write_config
+    from vl_dora.run_report import provenance
 
     write_config(run_dir, config)
+    write_results(run_dir / PROVENANCE, provenance(config))
     keep_rows_before(run_dir / METRICS, 0 if start is None else step_of(start))
     with whole_file(run_dir / "audit.txt") as draft:
         draft.write_text(f"{audit.table()}\n", encoding="utf-8")
@@ -168,7 +183,7 @@ def _finish(run_dir: Path, module: Any, title: str) -> None:
 
 def main() -> None:
     """The command line."""
-    launch("train", train)
+    launch("train", train, other=repeated_config)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from vl_dora.reports.curve import read_metrics
 from vl_dora.reports.results import read_results
 
 # Settings in which runs may differ without being another method or another experiment.
-_FREE = ("paths.", "logger.", "checkpoint.", "analysis.", "baselines.", "hydra.")
+_FREE = ("paths.", "logger.", "checkpoint.", "analysis.", "baselines.", "hydra.", "trial")
 _FREE_WORDS = frozenset(
     {"seed", "threads", "ckpt_path", "evaluate_before", "movement_check_step", "encode_once"}
     | {"trainer.enable_progress_bar", "trainer.log_every_n_steps", "data.num_workers", "data.keep_in_memory"}
