@@ -8,16 +8,16 @@ import platform
 import shlex
 import sys
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
 
 from vl_dora.building import Built, made, make_data
-from vl_dora.run_directory import choice_of
+from vl_dora.provenance import git_state, hardware, versions
+from vl_dora.repeating import chosen, repeats
 
-_PACKAGES = ("vl-dora", "torch", "transformers", "timm", "lightning", "hydra-core", "numpy")
 _LEVEL = 0.95
 
 
@@ -88,14 +88,26 @@ def circumstances(config: DictConfig, built: Built) -> dict[str, Any]:
         "trainable": audit.trainable,
         "total": audit.total,
         "share_percent": audit.share_percent,
-        "experiment": choice_of("experiment"),
-        "model": choice_of("model"),
-        "adapter": choice_of("adapter"),
+        **chosen(config),
         "seed": config.seed,
         "peak_memory_mib": peak_memory(),
         "device": accelerator or f"{platform.machine()} CPU, {torch.get_num_threads()} threads",
-        "versions": {"python": platform.python_version(), **versions()},
+        "versions": versions(),
         "command": command(),
+    }
+
+
+def provenance(config: DictConfig) -> dict[str, Any]:
+    """What a run is started by, known before its first step."""
+    return {
+        **chosen(config),
+        "seed": config.seed,
+        "command": command(),
+        "repeats": repeats(config),
+        "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "versions": versions(),
+        "git": git_state(),
+        "hardware": hardware(),
     }
 
 
@@ -113,17 +125,6 @@ def peak_memory() -> dict[str, float | None]:
         resident = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit, 1)
     gpu = round(torch.cuda.max_memory_allocated() / 2**20, 1) if torch.cuda.is_available() else None
     return {"process": resident, "gpu": gpu}
-
-
-def versions() -> dict[str, str]:
-    """Installed versions of what results depend on."""
-    found = {}
-    for name in _PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def command() -> str:
