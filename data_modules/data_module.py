@@ -25,6 +25,7 @@ from data_modules.packing import training_collate
 from data_modules.reading import (
     BadSamples,
     FileFormat,
+    Places,
     Visuals,
     drawn_subset,
     read_examples,
@@ -237,9 +238,9 @@ class VisionLanguageDataModule(lightning.LightningDataModule):
             with torch.inference_mode():
                 self._visuals = Blank(encode(grey)[0].float().cpu().numpy())
         elif isinstance(self.visuals, Pixels):
-            examples = (example for read in self._examples.values() for example in read)
-            refs = dict.fromkeys(ref for example in examples for ref in example.visuals)
-            self._visuals = encode_once(self.visuals, refs, encode, KEEP_BYTES) or self.visuals
+            refs = dict.fromkeys(ref for read in self._examples.values() for e in read for ref in e.visuals)
+            places = Places(self.files, self.folder, self.task, tuple(split for split, _ in self._examples))
+            self._visuals = encode_once(self.visuals, refs, encode, KEEP_BYTES, places) or self.visuals
 
     def read_clip(self, ref: ClipRef) -> tuple[np.ndarray, tuple[float, ...]]:
         """The frames of a clip of an example, (n, height, width, 3) uint8, and their seconds.
@@ -314,9 +315,9 @@ class VisionLanguageDataModule(lightning.LightningDataModule):
 
     def dataset(self, split: str, role: str = "test") -> VisionLanguageDataset:
         """The split as a data set; with role train, targets are drawn."""
-        return VisionLanguageDataset(
-            self.examples(split, role), self.visuals, training=role == "train", seed=self.seed
-        )
+        places, training = Places(self.files, self.folder, self.task, (split,)), role == "train"
+        examples = self.examples(split, role)
+        return VisionLanguageDataset(examples, self.visuals, training=training, seed=self.seed, places=places)
 
     def train_dataloader(self) -> ResumableLoader:
         """Shuffled batches; the order is a function of the seed and the epoch."""

@@ -16,8 +16,8 @@ import numpy as np
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from data_modules.collate import Sample
-from data_modules.reading import Visuals
-from vl_dora.batch import Batch, Example
+from data_modules.reading import Places, Visuals
+from vl_dora.batch import Batch, ClipRef, Example, ImageRef
 
 
 class VisionLanguageDataset(Dataset):
@@ -28,15 +28,23 @@ class VisionLanguageDataset(Dataset):
         visuals: where pictures come from.
         training: targets are drawn from `Example.targets` where there are any.
         seed: of that draw.
+        places: tells the row of a picture that cannot be loaded.
     """
 
     def __init__(
-        self, examples: Sequence[Example], visuals: Visuals, *, training: bool = False, seed: int = 0
+        self,
+        examples: Sequence[Example],
+        visuals: Visuals,
+        *,
+        training: bool = False,
+        seed: int = 0,
+        places: Places | None = None,
     ) -> None:
         self.examples = examples
         self.visuals = visuals
         self.training = training
         self.seed = seed
+        self.places = places
 
     def __len__(self) -> int:
         return len(self.examples)
@@ -62,13 +70,20 @@ class VisionLanguageDataset(Dataset):
         example = self.examples[index]
         target, weight = self._target(example, epoch, index)
         try:
-            visuals = tuple(self.visuals.load(ref) for ref in example.images)
+            visuals = tuple(self._load(ref) for ref in example.images)
             if example.frames is not None:
-                shown, frames = self.visuals.load_clip(example.frames)
+                shown, frames = self._load(example.frames)
                 example, visuals = replace(example, frames=shown), (*visuals, *frames)
         except ValueError as error:
             raise type(error)(f"sample {example.id!r}: {error}") from None
         return Sample(example, target, weight, visuals)
+
+    def _load(self, ref: ImageRef | ClipRef) -> Any:
+        try:
+            return self.visuals.load_clip(ref) if isinstance(ref, ClipRef) else self.visuals.load(ref)
+        except ValueError as error:
+            where = None if self.places is None else self.places.of(ref)
+            raise type(error)(f"{where}: {error}" if where else str(error)) from None
 
     def _target(self, example: Example, epoch: int, index: int) -> tuple[str | None, float]:
         """The text to learn and its weight."""

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from data_modules.reading import Places
 from data_modules.visuals import Pixels
 from vl_dora.batch import ClipRef, ImageRef
 
@@ -53,6 +54,7 @@ def encode_once(
     refs: Iterable[ImageRef | ClipRef],
     encode: Callable[[Tensor], Tensor],
     most_bytes: int,
+    places: Places | None = None,
 ) -> Encoded | None:
     """Runs every picture and frame through `encode`, or gives None when the features would not fit.
 
@@ -61,6 +63,7 @@ def encode_once(
         refs: each picture and clip once.
         encode: uint8 (M, 3, size, size) -> (M, N, F), a tower that does not train.
         most_bytes: how much memory the features may take.
+        places: tells the row of a picture that cannot be read.
 
     Raises:
         PictureError: a picture cannot be read; VideoError: a clip cannot.
@@ -69,7 +72,7 @@ def encode_once(
     kept: dict[ImageRef | ClipRef, np.ndarray] = {}
     shown: dict[ClipRef, ClipRef] = {}
     used = 0
-    for part in _parts(pixels, refs, shown):
+    for part in _parts(pixels, refs, shown, places):
         pictures = torch.from_numpy(np.concatenate([frames for _, frames in part]))
         with torch.inference_mode():
             chunks = [encode(some).float().cpu().numpy() for some in pictures.split(BATCH)]
@@ -88,16 +91,23 @@ def encode_once(
 
 
 def _parts(
-    pixels: Pixels, refs: list[ImageRef | ClipRef], shown: dict[ClipRef, ClipRef]
+    pixels: Pixels,
+    refs: list[ImageRef | ClipRef],
+    shown: dict[ClipRef, ClipRef],
+    places: Places | None,
 ) -> Iterator[list[tuple[ImageRef | ClipRef, np.ndarray]]]:
     """References with their (n, 3, size, size) pixels, together at least `BATCH` pictures but at the end."""
     part: list[tuple[ImageRef | ClipRef, np.ndarray]] = []
     num = 0
     for ref in refs:
-        if isinstance(ref, ClipRef):
-            shown[ref], frames = pixels.load_clip(ref)
-        else:
-            frames = pixels.load(ref)[None]
+        try:
+            if isinstance(ref, ClipRef):
+                shown[ref], frames = pixels.load_clip(ref)
+            else:
+                frames = pixels.load(ref)[None]
+        except ValueError as error:
+            where = None if places is None else places.of(ref)
+            raise type(error)(f"{where}: {error}" if where else str(error)) from None
         part.append((ref, frames))
         num += len(frames)
         if num >= BATCH:

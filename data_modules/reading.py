@@ -122,6 +122,35 @@ def read_examples(
     return found
 
 
+@dataclass(frozen=True)
+class Places:
+    """Where the rows stand that show a picture or clip; they are read again, for nobody keeps it in mind.
+
+    Args:
+        files: the reader.
+        root: the data folder.
+        task: makes examples of rows.
+        splits: names of the splits that are looked through.
+    """
+
+    files: FileFormat
+    root: Path
+    task: Task
+    splits: tuple[str, ...]
+
+    def of(self, ref: ImageRef | ClipRef) -> str | None:
+        """The first such row, "file, row N"; None where there is none."""
+        for split in self.splits:
+            for row, where in self.files.rows(self.root, split):
+                try:
+                    shown = self.task.example(row).visuals
+                except (KeyError, ValueError, TypeError, AttributeError, IndexError):
+                    continue  # left out by data.on_error=skip
+                if ref in shown:
+                    return where
+        return None
+
+
 def drawn_subset(
     samples: list[tuple[Example, str]], limit: int | None, seed: int
 ) -> list[tuple[Example, str]]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from data_modules.checks.files import Ref, Seen
 from data_modules.checks.finding import ERROR, OK, WARNING, Figures, Finding, few, histogram
 from data_modules.checks.rows import Rows, unfit
+from data_modules.conversation_collate import ConversationCollate
 from data_modules.data_module import VisionLanguageDataModule
 from data_modules.visuals import Blank
 from vl_dora.batch import ClipRef
@@ -49,7 +50,7 @@ def pictures(
     findings += _flat(users, seen)
     _measure(users, seen, figures)
     kept, crowded = _crowded(kept, seen, max_images)
-    return kept, [*findings, *crowded, *_without(rows)]
+    return kept, [*findings, *crowded, *_without(data, rows)]
 
 
 def _opened(
@@ -117,12 +118,15 @@ def _crowded(rows: Rows, seen: Mapping[Ref, Seen], most: int | None) -> tuple[Ro
     return kept, [Finding(ERROR, "files", text, crowded)]
 
 
-def _without(rows: Rows) -> list[Finding]:
+def _without(data: VisionLanguageDataModule, rows: Rows) -> list[Finding]:
     blind = [f"{where}: sample {e.id!r}" for e, where in rows if not e.visuals]
     if not blind:
         return []
     if len(blind) == len(rows):
         return [Finding(WARNING, "text only", "no sample has a picture or a clip")]
+    if isinstance(data.collate, ConversationCollate):
+        # Conversations about words alone belong to what such networks learn.
+        return [Finding(OK, "text only", f"{len(blind):,} of {len(rows):,} samples are of words alone")]
     text = f"{len(blind):,} of {len(rows):,} samples have neither picture nor clip: {few(blind, 1)}"
     return [Finding(WARNING, "text only", text, blind)]
 

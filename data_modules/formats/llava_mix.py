@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from data_modules.formats.annotation import data_root, take
+from data_modules.formats.annotation import data_root
 from data_modules.formats.vl_adapter import json_list
 from vl_dora.batch import ImageRef
 
@@ -62,12 +62,12 @@ class LlavaConversations:
     def rows(self, root: Path, split: str) -> Iterator[tuple[dict[str, Any], str]]:
         """The split's rows in file order.
 
-        A row holds row (its number), id, images and conversations as they are written; under `:answers`
-        also turn (the answer's number), the conversations ending there.
+        A row holds row (its number), id, images, and conversations as they are written, whatever they are;
+        under `:answers` also turn (the answer's number), the conversations ending there.
 
         Raises:
             FileNotFoundError: the file is missing.
-            ValueError: not a list of objects, or a row without one of its fields.
+            ValueError: not a list of objects, or a picture that is no path.
         """
         root, word = data_root(root), split.removesuffix(ANSWERS)
         if word not in self.names:
@@ -82,10 +82,11 @@ class LlavaConversations:
         for number, (row, where) in enumerate(json_list(path), start=1):
             if held is not None and self._is_held(row) is not held:
                 continue
-            messages = take(row, "conversations", list, where)
             fields = {"row": number, "id": str(row.get("id", number)), "images": _images(row, where)}
-            if not split.endswith(ANSWERS):
-                yield {**fields, "conversations": messages}, where
+            messages = row.get("conversations")
+            if not split.endswith(ANSWERS) or not isinstance(messages, list):
+                # Without a list of messages the task refuses the row, and others after it are read.
+                yield {**fields, **{k: row[k] for k in ("conversations",) if k in row}}, where
                 continue
             for turn in range(1, max(1, len(messages) // 2) + 1):
                 yield {**fields, "turn": turn, "conversations": messages[: 2 * turn]}, where

@@ -123,6 +123,8 @@ def _turns(messages: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
     Raises:
         ValueError: they do not alternate from a person's question to the assistant's answer, or one is empty.
     """
+    if not isinstance(messages, list | tuple):
+        raise ValueError(f"'conversations' must be a list of messages, got {str(messages)[:60]!r}")
     if not messages:
         raise ValueError("'conversations' is empty")
     texts = []

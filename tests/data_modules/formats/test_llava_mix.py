@@ -104,7 +104,11 @@ def test_a_bad_conversation_is_named_with_file_and_row(root):
     ("rows", "reason"),
     [
         ({}, "expected a list"),
-        ([{"id": "1"}], "row 1: the field 'conversations' is missing"),
+        ([{"id": "1"}], "row 1: field 'conversations' is missing"),
+        (
+            [{"id": "1", "conversations": "hi"}],
+            "row 1: .*'conversations' must be a list of messages, got 'hi'",
+        ),
         ([{"id": "1", "image": 7, "conversations": []}], "row 1: 'image' must be a path or a list of paths"),
     ],
 )
