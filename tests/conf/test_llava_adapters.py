@@ -41,7 +41,7 @@ def test_the_projector_trains_as_it_is_told(overrides, projector):
 def test_chosen_modules_have_their_magnitudes_alone_and_a_rate_of_their_own():
     found = rows(
         "adapter.language.layers=[q_proj,k_proj,v_proj]",
-        "+adapter.language.also.rest={method: magnitude, lr: 0.01, layers: [o_proj, '.*(gate|up|down)_proj']}",
+        "+adapter.language.also.rest={method: magnitude, lr: 0.01, layers: [o_proj, '.*(gate|up|down)_.*']}",
         "adapter.language.lr=1e-4",
     )
     assert found["language"] == ("dora", 12, 16, 1e-4)
