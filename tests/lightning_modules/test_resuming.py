@@ -195,7 +195,12 @@ def test_from_every_checkpoint_a_run_ends_as_the_unbroken_one(kind, settings, tm
         # The log may be ahead of the checkpoint by as much as it likes.
         shutil.copy(tmp_path / "whole" / METRICS, folder / METRICS)
         start = folder / "checkpoints" / "last.ckpt"
-        again = run(folder, kind=kind, settings=settings, start=start)
+        again = run(folder, kind=kind, settings=settings, start=start, copies=folder / "copies")
+        # What it saves later on is what the unbroken run saved, so it may be cut off again.
+        for later in (folder / "copies").glob("*"):
+            other = tmp_path / "copies" / later.name
+            loops = [read_checkpoint(one / "last.ckpt")["loops"]["fit_loop"] for one in (later, other)]
+            assert_same(*loops, f"{copy.name}: loops at {later.name}")
         assert again.order == whole.order and again.kept == whole.kept, copy.name
         assert again.rows == whole.rows, copy.name
         for name in ("state_dict", "optimizer_states", "lr_schedulers", "callbacks", "global_step"):

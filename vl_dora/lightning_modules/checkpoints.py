@@ -79,6 +79,16 @@ class KeepCheckpoints(lightning.Callback):
         self._saved_step, self._validated_step = state["saved_step"], state["validated_step"]
         self._random = state["random"]
 
+    def on_save_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
+        """Counts the pass that is under way, which Lightning forgets where a run went on from a pass's end.
+
+        A run that went on twice would repeat that pass otherwise.
+        """
+        if trainer.training or trainer.validating:
+            progress = checkpoint["loops"]["fit_loop"]["epoch_progress"]
+            for counts in (progress["total"], progress["current"]):
+                counts["ready"] = counts["started"] = counts["processed"] + 1
+
     # --- when it is saved ----------------------------------------------------------------------
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
