@@ -5,14 +5,16 @@
 
 Four kinds of conversations, as in the official mixture: several questions with short answers, multiple
 choice, descriptions with a question after, and text alone, where the scene is told in words. No picture
-occurs in two splits; what is asked with short answers is what pretraining never asks.
+occurs in two splits; what is asked with short answers is what pretraining never asks. Half of the questions
+for what is there have the words of POPE, as people ask one thing in several ways.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -161,15 +163,23 @@ def write(folder: Path, *, seed: int = 0, train: int = 6000, val: int = 100, tes
     }
     for number, (split, (name, size)) in enumerate(names.items()):
         (folder / "scenes" / split).mkdir(parents=True, exist_ok=True)
-        # + 7,000: no other world draws from these seeds.
+        # + 7,000 and + 8,000: no other world draws from these seeds.
         drawn = talks(RandomState((seed + 7000) * 10 + number), pretraining=False)
+        wording = RandomState((seed + 8000) * 10 + number)
         rows: list[dict[str, Any]] = []
         while len(rows) < size:
             talk = next(drawn)
             if talk.scene not in seen:
                 seen.add(talk.scene)
+                talk = replace(talk, turns=[(_worded(asked, wording), told) for asked, told in talk.turns])
                 rows.append(_row(talk, f"{7_000_000 + number * 1_000_000 + len(rows):012d}", folder, split))
         (folder / name).write_text(json.dumps(rows))
+
+
+def _worded(question: str, random: RandomState) -> str:
+    """Half of the questions `is there a large circle?` with `in the image`, as POPE has them."""
+    asked = re.sub(r"(is there an? [a-z ]+)\?", r"\1 in the image?", question)
+    return asked if random.randint(2) else question
 
 
 def _row(talk: Talk, name: str, folder: Path, split: str) -> dict[str, Any]:
