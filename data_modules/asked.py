@@ -1,4 +1,4 @@
-"""Files that someone asks about, as a batch of one: pictures and a clip from anywhere on the disk.
+"""Files that someone asks about, as a batch: pictures and a clip from anywhere on the disk.
 
 What the network's own data module asks of pictures, frames and texts holds for them, too.
 """
@@ -6,7 +6,7 @@ What the network's own data module asks of pictures, frames and texts holds for 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,49 +21,61 @@ from vl_dora.batch import Batch, ClipRef, Example, ImageRef
 ID = "question"
 
 
-def asked_batch(
-    data: Any,
-    *,
-    prompt: str,
-    files: Sequence[Path | str] = (),
-    turns: Sequence[tuple[str, str]] = (),
-    frames: int | None = None,
-    most: int | None = None,
-    part: str | None = None,
-) -> Batch:
-    """One question as a batch; its example tells which frames of a clip are in it.
+@dataclass(frozen=True)
+class AskedFiles:
+    """One question about files.
 
     Args:
-        data: a `VisionLanguageDataModule`, or a mixture with `parts`; its data set is not touched.
         prompt: what the network reads.
         files: pictures, and at most one video, by paths from the working directory.
         turns: (question, answer) pairs that came before, for a decoder-only network.
-        frames: of the clip; None: as the data module says.
-        most: pictures that the network takes; None: any number.
+        frames: of the video; None: as the data module says.
+        target: a text whose likelihood is wanted; None: the answer is to be generated.
+    """
+
+    prompt: str
+    files: Sequence[Path | str] = ()
+    turns: Sequence[tuple[str, str]] = ()
+    frames: int | None = None
+    target: str | None = None
+
+
+def asked_batch(
+    data: Any, asked: Sequence[AskedFiles], *, most: int | None = None, part: str | None = None
+) -> Batch:
+    """Questions as a batch; an example tells which frames of its video are in it.
+
+    Args:
+        data: a `VisionLanguageDataModule`, or a mixture with `parts`; its data set is not touched.
+        asked: the questions.
+        most: pictures that the network takes of one; None: any number.
         part: of a mixture.
 
     Raises:
         ValueError: a file that cannot be used, too many of them, or a text that is too long.
     """
     own: VisionLanguageDataModule = data.parts[part] if part is not None else data
-    refs = [ref_of(Path(file).expanduser().absolute()) for file in files]
-    images = tuple(ref for ref in refs if isinstance(ref, ImageRef))
-    clips = [ref for ref in refs if isinstance(ref, ClipRef)]
-    if len(clips) > 1:
-        raise ValueError(f"image names {len(clips)} videos; one can be asked about")
-    if frames is not None and not clips:
-        raise ValueError(f"frames={frames} is of a video, but image names none")
-    if most is not None and len(images) + len(clips) > most:
-        raise ValueError(f"image names {len(files)} files, the network takes at most {most}")
-    clip = (
-        _with_frames(own, clips[0], frames, None if most is None else most - len(images)) if clips else None
-    )
-    sample = _loaded(own, Example(ID, prompt, "", images=images, frames=clip, turns=tuple(turns)))
-    batch = own.collate([sample])
+    batch = own.collate([_sample(own, one, most) for one in asked])
     if isinstance(batch, ValueError):
         raise batch
     _refuse_no_room(own, batch)
     return batch
+
+
+def _sample(data: VisionLanguageDataModule, asked: AskedFiles, most: int | None) -> Sample:
+    refs = [ref_of(Path(file).expanduser().absolute()) for file in asked.files]
+    images = tuple(ref for ref in refs if isinstance(ref, ImageRef))
+    clips = [ref for ref in refs if isinstance(ref, ClipRef)]
+    if len(clips) > 1:
+        raise ValueError(f"image names {len(clips)} videos; one can be asked about")
+    if asked.frames is not None and not clips:
+        raise ValueError(f"frames={asked.frames} is of a video, but image names none")
+    if most is not None and len(refs) > most:
+        raise ValueError(f"image names {len(refs)} files, the network takes at most {most}")
+    room = None if most is None else most - len(images)
+    clip = _with_frames(data, clips[0], asked.frames, room) if clips else None
+    example = Example(ID, asked.prompt, "", images=images, frames=clip, turns=tuple(asked.turns))
+    return replace(_loaded(data, example), target=asked.target)
 
 
 def ref_of(path: Path) -> ImageRef | ClipRef:
@@ -119,7 +131,7 @@ def _refuse_no_room(data: VisionLanguageDataModule, batch: Batch) -> None:
     collate = data.collate
     if not isinstance(collate, ConversationCollate) or batch.prompt_lengths is None:
         return
-    length, limit = int(batch.prompt_lengths[0]), collate.max_tokens
+    length, limit = int(batch.prompt_lengths.max()), collate.max_tokens
     if limit is not None and length >= limit:
         raise ValueError(
             f"the conversation has {length} tokens, the network reads {limit}, answer included; ask in fewer "

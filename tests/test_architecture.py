@@ -72,6 +72,11 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
             "safetensors",
         },
     ),
+    "vl_dora/lmms_model.py": (  # an optional extra
+        {"vl_dora.adapters", "vl_dora.batch", "vl_dora.building", "vl_dora.entry_point"}
+        | {"vl_dora.run_directory", "vl_dora.run_source"},
+        {"lmms_eval", "torch", "lightning"},
+    ),
     "vl_dora/chat_page.py": (set(), {"gradio", "starlette"}),  # an optional extra
     "vl_dora/planning": ({"vl_dora.planning", "vl_dora.batch", "vl_dora.adapters"}, {"torch", "omegaconf"}),
     "vl_dora": (  # entry points, and what they share

@@ -72,7 +72,7 @@ class Answerer:
     Args:
         config: of the run.
         checkpoint: what was trained; None: the base as it is.
-        make: the functions `word` and `batch` of conf/ask.yaml.
+        make: the functions of conf/ask.yaml.
         task: which of the tasks that the run learned; None: there is one.
 
     Attributes:
@@ -128,15 +128,8 @@ class Answerer:
         if question.files:
             self._refuse_no_tower()
         worded = self._make["word"](self.task, question=question.text, **question.extras)
-        batch: Batch = self._make["batch"](
-            self._data,
-            prompt=worded.prompt,
-            files=question.files,
-            turns=question.turns,
-            frames=question.frames,
-            most=self.most,
-            part=self._part,
-        )
+        asked = self._make["question"](worded.prompt, question.files, question.turns, question.frames)
+        batch: Batch = self._make["batch"](self._data, [asked], most=self.most, part=self._part)
         start = time.perf_counter()
         with self._fabric.autocast():
             ids = self.network.generate(batch.to(self._fabric.device), **self._generation)

@@ -81,6 +81,12 @@ def launch(
         _stop(error, config_name)
 
 
+def composed(config_name: str, overrides: list[str]) -> DictConfig:
+    """A config as the command line with these overrides would make it, for use from Python."""
+    with hydra.initialize_config_module(CONFIG_PACKAGE, version_base="1.3"):
+        return hydra.compose(config_name, overrides)
+
+
 def _stop(error: BaseException, config_name: str) -> None:
     if os.environ.get("VL_DORA_TRACEBACK"):
         raise error
@@ -130,8 +136,7 @@ def _siblings(config_name: str, path: str) -> str:
     ]
     GlobalHydra.instance().clear()
     try:
-        with hydra.initialize_config_module(CONFIG_PACKAGE, version_base="1.3"):
-            config = hydra.compose(config_name, [o for o in overrides if not o.startswith("hydra")])
+        config = composed(config_name, [o for o in overrides if not o.startswith("hydra")])
     except MISTAKES:
         return "see --help for what there is"
     parent = path.rpartition(".")[0]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data_modules.asked import asked_batch, ref_of
+from data_modules.asked import AskedFiles, asked_batch, ref_of
 from data_modules.clips import ClipSettings
 from data_modules.collate import Collate
 from vl_dora.batch import ClipRef, ImageRef
@@ -22,6 +22,10 @@ def data():
     return SimpleNamespace(
         image_size=16, square_fill=None, clips=ClipSettings(frames=4), collate=Collate(tokenizer)
     )
+
+
+def batch_of(data, *, most=None, **asked):
+    return asked_batch(data, [AskedFiles(**asked)], most=most)
 
 
 @pytest.fixture
@@ -42,14 +46,14 @@ def animation(tmp_path):
 def test_a_picture_is_seen_pixel_by_pixel(data, picture, monkeypatch):
     path, pixels = picture
     monkeypatch.chdir(path.parent)
-    batch = asked_batch(data, prompt="is it red", files=["a.png", str(path)])
+    batch = batch_of(data, prompt="is it red", files=["a.png", str(path)])
     assert batch.pixels.shape == (1, 2, 3, 16, 16) and batch.labels is None
     np.testing.assert_array_equal(batch.pixels[0, 1].numpy().transpose(1, 2, 0), pixels)
     assert batch.examples[0].prompt == "is it red"
 
 
 def test_a_video_gives_frames_of_its_whole_length(data, animation):
-    batch = asked_batch(data, prompt="is it red", files=[animation], frames=3)
+    batch = batch_of(data, prompt="is it red", files=[animation], frames=3)
     # The middles of three spans of two seconds are where the frames 1, 3 and 5 begin.
     assert batch.examples[0].frames.times == pytest.approx((1.0, 3.0, 5.0))
     greys = batch.pixels[0].float().mean((1, 2, 3)).tolist()
@@ -57,8 +61,8 @@ def test_a_video_gives_frames_of_its_whole_length(data, animation):
 
 
 def test_of_a_video_no_more_is_shown_than_the_network_takes(data, animation, picture):
-    assert len(asked_batch(data, prompt="is it", files=[animation]).pixels[0]) == 4
-    assert len(asked_batch(data, prompt="is it", files=[picture[0], animation], most=3).pixels[0]) == 3
+    assert len(batch_of(data, prompt="is it", files=[animation]).pixels[0]) == 4
+    assert len(batch_of(data, prompt="is it", files=[picture[0], animation], most=3).pixels[0]) == 3
 
 
 def test_the_content_tells_what_a_file_is(picture, animation, tmp_path):
@@ -82,7 +86,7 @@ def test_what_cannot_be_used_is_one_sentence(data, picture, animation, tmp_path)
         "gone.png": "is missing",
     }.items():
         with pytest.raises(ValueError, match=words) as caught:
-            asked_batch(data, prompt="is it", files=[tmp_path / name])
+            batch_of(data, prompt="is it", files=[tmp_path / name])
         assert name in str(caught.value) and "\n" not in str(caught.value)
     for options, words in (
         ({"files": [picture[0]] * 3, "most": 2}, "3 files, the network takes at most 2"),
@@ -92,7 +96,7 @@ def test_what_cannot_be_used_is_one_sentence(data, picture, animation, tmp_path)
         ({"files": [animation], "frames": 5, "most": 3}, "at most 3"),
     ):
         with pytest.raises(ValueError, match=words):
-            asked_batch(data, prompt="is it", **options)
+            batch_of(data, prompt="is it", **options)
 
 
 def test_a_conversation_that_leaves_no_room_for_an_answer_is_refused(data, picture):
@@ -101,10 +105,18 @@ def test_a_conversation_that_leaves_no_room_for_an_answer_is_refused(data, pictu
     collate = ConversationCollate(data.collate.tokenizer, visual_tokens=4, max_tokens=4096)
     data.collate = collate
     asked = {"prompt": "it red", "files": [picture[0]], "turns": [("is it", "red")]}
-    batch = asked_batch(data, **asked)
+    batch = batch_of(data, **asked)
     length = int(batch.prompt_lengths[0])
     data.collate = ConversationCollate(collate.tokenizer, visual_tokens=4, max_tokens=length + 1)
-    assert int(asked_batch(data, **asked).prompt_lengths[0]) == length
+    assert int(batch_of(data, **asked).prompt_lengths[0]) == length
     data.collate = ConversationCollate(collate.tokenizer, visual_tokens=4, max_tokens=length)
     with pytest.raises(ValueError, match=f"has {length} tokens, the network reads {length}"):
-        asked_batch(data, **asked)
+        batch_of(data, **asked)
+
+
+def test_questions_of_several_pictures_and_of_none_are_one_batch(data, picture):
+    asked = [AskedFiles("is it"), AskedFiles("it", [picture[0]] * 2, target="red")]
+    batch = asked_batch(data, asked)
+    assert batch.image_mask.tolist() == [[False, False], [True, True]]
+    # What nobody has to say has no label.
+    assert (batch.labels[0] == -100).all() and (batch.labels[1] != -100).any()

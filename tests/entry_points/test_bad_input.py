@@ -30,7 +30,7 @@ def world(tmp_path_factory):
 
 @pytest.fixture
 def broken(world, tmp_path):
-    """broken(change) -> (folder, row): a row of several turns with a picture, changed by change(row, folder)."""
+    """broken(change) -> (folder, row): a row with turns and a picture, changed by change(row, folder)."""
 
     def make(change):
         folder = tmp_path / "world"
