@@ -248,7 +248,7 @@ class MixtureCollate:
         collates: task -> its collate.
     """
 
-    def __init__(self, collates: Mapping[str, Collate | ConversationCollate]) -> None:
+    def __init__(self, collates: Mapping[str, Callable[..., Any]]) -> None:
         self.collates = collates
 
     def __call__(self, drawn: Any) -> Batch | ValueError:

@@ -2,8 +2,8 @@
 
 For a weight W (o, i) and K pairs of vectors of random signs u, v the numbers u' W v have mean square |W|^2
 over the pairs, and those of W and of another weight differ by |W - W'| on the same scale: their relative
-distance estimates that of the weights, whatever these are. K numbers of a few layers tell two bases apart that
-differ by a hundredth, and let the rounding of bfloat16 (a thousandth) pass.
+distance estimates that of the weights, whatever these are. K numbers of a few layers tell two bases apart
+that differ by a hundredth, and let the rounding of bfloat16 (a thousandth) pass.
 """
 
 from __future__ import annotations

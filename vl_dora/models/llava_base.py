@@ -106,7 +106,7 @@ def _downloaded(hub_id: str) -> Path:
     return Path(from_hub(fetch, hub_id))
 
 
-def _load_checkpoint(network: nn.Module, source: str) -> None:
+def _load_checkpoint(network: Any, source: str) -> None:
     from transformers import LlavaForConditionalGeneration
 
     wanted = {k.removeprefix("llava."): v for k, v in weights_of(network).items()}
