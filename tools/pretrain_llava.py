@@ -270,7 +270,7 @@ def build(
     asked = islice(talks(RandomState(options.seed + 5), pretraining=False), 3000)
     mute = SimpleNamespace(eos_token="")
     texts = [vicuna_v1(talk.turns, mute).text.replace("<image>", "") for talk in (*drawn, *asked)]
-    tokenizer = build_tokenizer(texts, 1, ())
+    tokenizer = build_tokenizer(texts, 1, (), capital_alone="ABCDE")
     text = {
         "vocab_size": len(tokenizer),
         "hidden_size": options.width,

@@ -17,7 +17,10 @@ SPECIAL = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 
 
 def build_tokenizer(
-    texts: Iterable[str], min_count: int = 1, added: Sequence[str] = tuple(added_tokens())
+    texts: Iterable[str],
+    min_count: int = 1,
+    added: Sequence[str] = tuple(added_tokens()),
+    capital_alone: str = "",
 ) -> Any:
     """A `PreTrainedTokenizerFast` that reads `<s> words </s>`, lower-cased.
 
@@ -25,8 +28,10 @@ def build_tokenizer(
         texts: what the words are taken from.
         min_count: rarer words are left to their letters.
         added: special tokens behind the vocabulary; those of VL-BART unless others are named.
+        capital_alone: letters that are written as capitals where they are a whole answer, as benchmarks of
+            multiple choice count them; the tokens have no case.
     """
-    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+    from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
     normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
@@ -41,6 +46,9 @@ def build_tokenizer(
     tokenizer = Tokenizer(model)
     tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, split
     tokenizer.decoder = decoders.WordPiece(cleanup=True)
+    if capital_alone:
+        capitals = [decoders.Replace(Regex(f"^{letter.lower()}$"), letter) for letter in capital_alone]
+        tokenizer.decoder = decoders.Sequence([tokenizer.decoder, decoders.Fuse(), *capitals])
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
     )
