@@ -45,9 +45,21 @@ def repeated_config(words: Sequence[str]) -> str | None:
     # What has become an option since then has its usual value.
     node: dict[Any, Any] = {**plain, **old, "config": str(run_dir), "choices": choices, "ckpt_path": None}
     node["paths"] = {**old["paths"], "run_dir": f"runs/{choices['experiment']}/${{now:%Y-%m-%d_%H-%M-%S}}"}
+    node["logger"] = _moved(old.get("logger"), old["paths"]["run_dir"])
     node |= {"trial": None, "defaults": ["_self_", *logs]}
     ConfigStore.instance().store(name=NAME, node=node)
     return NAME
+
+
+def _moved(node: Any, folder: str) -> Any:
+    """Settings in which the old run's folder is the new one's."""
+    if isinstance(node, dict):
+        return {key: _moved(value, folder) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_moved(value, folder) for value in node]
+    if isinstance(node, str) and (node == folder or node.startswith(f"{folder}/")):
+        return "${paths.run_dir}" + node.removeprefix(folder)
+    return node
 
 
 def _train_file() -> Any:
@@ -67,8 +79,8 @@ def _refuse_choices(words: Sequence[str], old: dict[Any, Any]) -> None:
         )
         if sign and bare != "config" and chosen:
             raise ValueError(
-                f"{word} is a choice, and config=<run directory> has made its own; single options may follow "
-                f"it ({bare}.<name>=<value> where there are some), or begin another run with experiment=<name>"
+                f"{word} is a choice, and config=<run directory> has made its own; single options may "
+                f"follow it ({bare}.<name>=<value>, where there are some), or begin anew with experiment=<name>"
             )
 
 

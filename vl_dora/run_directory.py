@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 CONFIG, CHECKPOINTS, ANALYSIS = "config.yaml", "checkpoints", "analysis"
 FAILURE = "failed.json"
 PROVENANCE = "provenance.json"
-_FOLDERS = ("data.root", "data.features", "ckpt_path")
+_FOLDERS = ("data.root", "data.features", "ckpt_path", "config")
 _CHOSEN = "VL_DORA_CHOSEN_RUN_DIR"
 
 

@@ -1,4 +1,4 @@
-"""The published trainable and total counts, from shipped configs on the meta device."""
+"""What a run would train and cost, from shipped configs on the meta device."""
 
 from __future__ import annotations
 
@@ -8,11 +8,20 @@ import hydra
 import pytest
 
 from vl_dora.plan import audit_of, plan
+from vl_dora.planned_run import PlannedRun
+
+BATCH = ["batch.prompt_tokens=9", "batch.target_tokens=4", "batch.pictures=1"]
 
 
 def composed(*overrides: str):
     with hydra.initialize_config_module("vl_dora.conf", version_base="1.3"):
         return hydra.compose("plan", list(overrides))
+
+
+@pytest.fixture
+def nowhere(tmp_path) -> str:
+    """An option by which no embedded world is found, and none is drawn."""
+    return f"paths.cache_dir={tmp_path / 'cache'}"
 
 
 @pytest.mark.parametrize(
@@ -30,21 +39,88 @@ def test_counts_are_those_of_the_published_recipes(model, adapter, trainable, to
     assert round(audit.share_percent, 2) == percent
 
 
-def test_json_output_is_one_object(capsys):
-    plan(composed("experiment=vqa", "output=json"))
-    found = json.loads(capsys.readouterr().out)
-    assert found["trainable"] == sum(row["trainable"] for row in found["rows"]) > 0
-    assert found["total"] == sum(part["total"] for part in found["parts"].values())
-
-
 def test_a_tower_is_planned_without_its_weights():
     audit = audit_of(composed("model=vl_bart_image_tower", "adapter=vl_bart_image_dora"))
     assert audit.trainable == 8_838_912
     assert audit.total > 148_262_400 + 40_000_000
 
 
-def test_table_and_wrong_output_word(capsys):
-    plan(composed("experiment=vqa"))
-    assert "parameters train" in capsys.readouterr().out
-    with pytest.raises(ValueError, match="output=xml must be table or json"):
-        plan(composed("experiment=vqa", "output=xml"))
+def test_json_output_is_one_object_that_holds_everything(nowhere, capsys, tmp_path):
+    plan(composed("experiment=vqa", "output=json", "device_memory=2GiB", nowhere))
+    found = json.loads(capsys.readouterr().out)
+    assert found["trainable"] == sum(row["trainable"] for row in found["rows"]) > 0
+    assert found["total"] == sum(part["total"] for part in found["parts"].values())
+    (step,) = found["steps"]
+    memory = step["memory"]
+    assert sum(memory["at_peak"].values()) == memory["peak"] > memory["activations"] > 0
+    assert step["flops_a_step"] == memory["forward_flops"] + memory["backward_flops"] > 0
+    # No data there: the network's positions, and as many words as an answer may have.
+    assert (step["batch"]["prompt_tokens"], step["batch"]["target_tokens"]) == (128, 8)
+    assert step["epoch"] is None and "not here" in found["lengths_not_from_data"]
+    assert found["device"] == "cuda" and found["fits"] is True and found["device_memory"] == 2 * 2**30
+    assert not (tmp_path / "cache").exists()
+
+
+def test_the_table_names_every_kind_of_memory_and_says_what_would_fit(nowhere, capsys):
+    plan(composed("experiment=vqa", "device_memory=600MB", *BATCH, "data.batch_size=400", nowhere))
+    text = capsys.readouterr().out
+    assert "parameters train" in text
+    for name in ("weights", "gradients", "optimizer state", "activations", "working memory", "peak"):
+        assert f"\n{name} " in text
+    last = text.splitlines()[-1]
+    assert last.startswith("does not fit device_memory=600MB") and "it fits with data.batch_size=" in last
+    smaller = int(last.partition("data.batch_size=")[2].split()[0])
+    config = composed("experiment=vqa", *BATCH, f"data.batch_size={smaller}", nowhere)
+    assert PlannedRun.of(config, "cuda", 600 * 10**6).verdict.fits
+    config = composed("experiment=vqa", *BATCH, f"data.batch_size={smaller + smaller // 4}", nowhere)
+    assert not PlannedRun.of(config, "cuda", 600 * 10**6).verdict.fits
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("output=xml", "output=xml must be table or json"),
+        ("device_memory=24", "device_memory=24 must be a number above 0 with a unit"),
+        ("device_memory=lots", "device_memory=lots must be a number above 0 with a unit"),
+        ("device=tpu", "device=tpu must be cpu or cuda, or null"),
+        ("batch.pictures=-1", "batch.pictures=-1 must be a whole number of at least 0, or null"),
+        ("batch.prompt_tokens=many", "batch.prompt_tokens=many must be a whole number of at least 1"),
+        ("trainer.precision=8", "trainer.precision=8 must be one of 32, 32-true, bf16-mixed"),
+    ],
+)
+def test_nonsense_is_refused_in_one_sentence(override, words):
+    with pytest.raises(ValueError, match=words):
+        plan(composed("experiment=vqa", override))
+
+
+def test_lengths_and_epochs_are_those_of_the_data_where_it_is_there(small):
+    config = composed(*(word for word in small.overrides if word != "debug=fast"), "data.batch_size=7")
+    from vl_dora.building import made, make_data, make_tokenizer
+
+    data = make_data(config, made(config.task), make_tokenizer(config))
+    data.prepare_data()
+    examples = data.examples("train", "train")
+    prompts = [len(row) for row in data.collate.encode_prompts([e.prompt for e in examples])]
+    targets = [len(row) for row in data.collate.encode_targets([e.target for e in examples])]
+    (batch,) = PlannedRun.of(config, "cpu", None).batches
+    assert (batch.shape.prompt_tokens, batch.shape.target_tokens) == (max(prompts), max(targets))
+    assert batch.epoch.samples == len(examples) and batch.epoch.steps == -(-len(examples) // 7)
+    assert batch.epoch.tokens == sum(prompts) + sum(targets)
+
+
+@pytest.mark.slow
+def test_llava_7b_is_planned_as_the_paper_trains_it(nowhere):
+    """Weights: 7.06 billion frozen ones of two bytes, what trains of four; checkpointing keeps a state a layer."""
+    choices = ("experiment=llava_instruct", "model=llava_1_5_7b", "adapter=llava_dora")
+    run = PlannedRun.of(composed(*choices, "trainer.devices=8", nowhere), "cuda", 24 * 10**9)
+    (cost,) = run.costs
+    trainable, total = run.audit.trainable, run.audit.total
+    assert cost.weights == pytest.approx(2 * (total - trainable) + 4 * trainable, rel=1e-3)
+    assert cost.gradients == 4 * trainable and cost.optimizer == 8 * trainable
+    states = 32 * 4 * 2048 * 4096 * 2  # layers, samples, tokens, width, bytes
+    assert states < cost.activations < 2 * states
+    # 2 a weight of the language part forward, twice as much with what checkpoints compute again, and once dx.
+    tokens = 4 * 2048
+    assert cost.forward_flops == pytest.approx(2 * 6.7e9 * tokens, rel=0.15)
+    assert run.needed(cost) == cost.peak + cost.gradients + 2**29  # DDP's buckets, CUDA's own
+    assert not run.verdict.fits

@@ -7,8 +7,10 @@ layers do their arithmetic in such operators too, forward and backward, and are 
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
+import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
@@ -27,7 +29,14 @@ class Operations(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         out = func(*args, **kwargs)
-        formula = flop_registry.get(func._overloadpacket)
+        formula = _formula(func._overloadpacket)
         if formula is not None:
             self.count += formula(*args, **kwargs, out_val=out)
         return out
+
+
+@cache
+def _formula(operator: Any) -> Any:
+    """Torch's formula of an operator; its table lacks those that write in place, which cost the same."""
+    plain = getattr(torch.ops.aten, operator.__name__.removesuffix("_"), operator)
+    return flop_registry.get(operator) or flop_registry.get(plain)

@@ -1,8 +1,8 @@
 """Running a network without its numbers: fake tensors for the large ones, real ones where it must decide.
 
 Weights, states and gradients are fake (shape, dtype and device, no numbers: `torch._subclasses.FakeTensor`),
-so a network of any size runs forward and backward in seconds. Tokens and masks are real, because networks look
-at them: how many visual places there are, which words are supervised. Where both meet, the result is fake.
+so a network of any size runs forward and backward in seconds. Tokens and masks are real, because networks
+look at them: how many visual places there are, which words are supervised. What is of both is fake.
 
 What would be known only from numbers that are not there counts as nothing: no row of a norm has cancelled, no
 number is found by `nonzero`, and what is compared with an earlier copy of itself has not changed.

@@ -96,6 +96,7 @@ def training_step(
     parameters = list(network.parameters())
     trained = [parameter for parameter in parameters if parameter.requires_grad]
     ledger.enter([*parameters, *network.buffers()], "weights")
+    weights = ledger.total
     batch = make_batch(shapes)
     ledger.enter(_tensors(batch), "batch")
     if not trained:
@@ -123,9 +124,9 @@ def training_step(
     extra = _copies(network) if device == "cpu" else 0
     at_peak = {**ledger.at_peak, "activations": ledger.at_peak.get("activations", 0) + extra}
     peak, phase = ledger.peak + extra, {"activations": "forward", "working": "backward"}[ledger.peak_kind]
-    # Beside its state AdamW holds the root of every second moment, one tensor after the other on a CPU, all
-    # of them at once on a GPU (torch's `_single_tensor_adam`, `_multi_tensor_adam`).
-    update = sum(sizes) if device == "cuda" else max(sizes)
+    # Beside its state AdamW holds roots of second moments: on a GPU all of them at once, on a CPU of one tensor
+    # at a time, twice (torch's `_multi_tensor_adam` and `_single_tensor_adam`).
+    update = sum(sizes) if device == "cuda" else 2 * max(sizes)
     after = ledger.total + extra + update
     if after > peak:
         held = ledger.alive["activations"] + extra
@@ -133,7 +134,7 @@ def training_step(
         at_peak = {**ledger.alive, "activations": held, "working": left}
         peak, phase = after, "optimizer"
     return StepCost(
-        weights=ledger.alive["weights"],
+        weights=weights,
         gradients=sum(sizes),
         optimizer=sum(p.numel() * p.element_size() for p in state),
         batch=ledger.alive["batch"],
