@@ -40,6 +40,8 @@ def call(verb: str, *overrides: str, cwd, **environment: str) -> subprocess.Comp
         ("export", ["run=x", "to=merged", "dtype=int8"], ["dtype=int8 must be one of float32, float16"]),
         ("export", ["run=x", "to=peft", "dtype=float16"], ["dtype=float16 means nothing to to=peft"]),
         ("export", ["run=x", "to=peft", "samples=0"], ["samples=0 must be a whole number of at least 1"]),
+        ("ask", ["image=null", "question=red"], ["run is not set; give run=<value> on the command line"]),
+        ("ask", ["run=nowhere", "question=it's, red"], ["image is not set; give image="]),
         ("convert", ["out=x"], ["from is not set; give from=<value> on the command line"]),
         ("convert", ["from=nowhere", "out=x"], ["nowhere does not exist; give an adapter file"]),
     ],

@@ -12,7 +12,10 @@ import sys
 import hydra
 import pytest
 
+from data_modules.scenes import conversations
 from vl_dora.preview import limits_of, preview
+
+BASE = ["model.base=null", "model.tokenizer=tiny_scenes", "model.network.text.vocab_size=396"]
 
 
 def composed(overrides):
@@ -85,6 +88,25 @@ def test_a_mistake_is_one_sentence_and_leaves_no_page(checked, override, message
     with pytest.raises(ValueError, match=message):
         checked(override)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_conversations_are_shown_as_the_network_reads_them(tmp_path, capsys):
+    folder, page = tmp_path / "world", tmp_path / "page.html"
+    conversations.write(folder, seed=0, train=8, val=2, test=2)
+    report = preview(
+        composed(["experiment=llava_instruct", f"data.root={folder}", f"preview.out={page}", *BASE])
+    )
+    assert report["errors"] == report["warnings"] == 0 and "no errors" in capsys.readouterr().out
+    text = page.read_text()
+    cards = text.split("<article")[1:]
+    rows = json.loads((folder / "llava_v1_5_mix665k.json").read_text())
+    for number, row in enumerate(rows, start=1):
+        (card,) = [card for card in cards if f"llava_v1_5_mix665k.json, row {number}</p>" in card]
+        assert card.count("36 visual tokens of picture 1") == ("image" in row)
+        learned = re.findall(r'class="t learned"[^>]*>([^<]*)<', card)
+        answers = [message["value"] for message in row["conversations"] if message["from"] == "gpt"]
+        assert "".join("".join(learned).split()) == "".join("".join(answers).lower().split())
+        assert card.count("special learned") == len(answers), "every answer ends with the end token"
 
 
 @pytest.mark.slow

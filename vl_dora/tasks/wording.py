@@ -93,7 +93,7 @@ def places(task: Any, prompt: str | None = None) -> set[str]:
 
 
 def _template(task: Any) -> str:
-    return getattr(task, "template", None) or getattr(task, "prompt", "{question}")
+    return str(getattr(task, "template", None) or getattr(task, "prompt", "{question}"))
 
 
 def _filled(task: Any, asked: str | None, question: str | None, texts: Mapping[str, Any]) -> dict[str, str]:
