@@ -1,6 +1,7 @@
 """Kills a training at random moments, lets it go on, and compares what it leaves with an unbroken run.
 
-    python tools/kill_and_resume.py --times 20 --kills 3 -- experiment=vqa debug=fast trainer.max_steps=40
+    python tools/kill_and_resume.py --times 20
+    python tools/kill_and_resume.py --times 5 --kills 4 -- experiment=vl_bart_image debug=fast data.num_workers=2
 
 Every training is a process of its own, ended by SIGKILL: some at any moment after it was started, some while
 a checkpoint is being written. It then goes on by `ckpt_path=last` (or is begun again, where the first kill
@@ -33,8 +34,11 @@ import torch
 # Imported once, here; every training is forked from this process.
 LIBRARIES = ("lightning.pytorch", "transformers", "timm", "torchvision", "torchmetrics", "matplotlib.pyplot")
 LIBRARIES += ("jinja2", "safetensors.torch", "av", "torch.utils.tensorboard", "vl_dora.train")
-DEFAULT = ["experiment=vqa", "debug=fast", "trainer.max_steps=40", "trainer.val_check_interval=7"]
-DEFAULT += ["checkpoint.every_n_steps=3", "data.num_workers=2"]
+LIBRARIES += ("vl_dora.run_report", "vl_dora.lightning_modules.adapter_tuning", "data_modules.data_module")
+DEFAULT = ["experiment=vqa", "debug=fast", "trainer.max_steps=10", "trainer.val_check_interval=9"]
+DEFAULT += ["trainer.accumulate_grad_batches=2", "checkpoint.every_n_steps=1", "data.batch_size=6"]
+DEFAULT += ["+data.order=grouped", "data.num_workers=1", "evaluate_before=false"]
+DEFAULT += [f"data.embedded.{role}=24" for role in ("train", "val", "test", "composition")]
 PATIENCE = 30.0  # seconds for which loader workers may outlive their training
 
 
@@ -188,7 +192,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--times", type=int, default=1, help="runs that are killed and go on")
-    parser.add_argument("--kills", type=int, default=3, help="kills of each")
+    parser.add_argument("--kills", type=int, default=2, help="kills of each")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     parser.add_argument("--folder", type=Path, default=Path("runs/kill_and_resume"), help="emptied first")
     parser.add_argument(

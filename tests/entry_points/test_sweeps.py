@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -89,11 +91,11 @@ def test_a_trial_that_failed_before_it_began_is_tried_again(sweep, tmp_path, cap
     assert results(tmp_path / "sweep" / "1")["steps"] == 2
 
 
-def test_nothing_of_a_trial_is_left_open_for_the_next(sweep):
+def test_nothing_of_a_trial_is_left_open_for_the_next(sweep, tmp_path):
     sweep("seed=1", "data.num_workers=1")
     me = psutil.Process()
     threads, files = threading.active_count(), len(me.open_files())
-    sweep("seed=2,3", "data.num_workers=1", "paths.run_dir=${oc.env:PWD}/unused", "hydra.sweep.dir=other")
+    sweep("seed=2,3", "data.num_workers=1", f"hydra.sweep.dir={tmp_path / 'other'}")
     assert not me.children(recursive=True)
     assert (threading.active_count(), len(me.open_files())) == (threads, files)
 
@@ -163,3 +165,25 @@ def test_an_extra_that_is_not_installed_is_named(sweep, monkeypatch, capsys):
     text = "Could not find 'hydra/launcher/submitit_slurm' Available options in 'hydra/launcher': basic"
     found = explain(HydraException(text), "train")
     assert found.endswith("needs a plugin; install it by pip install 'vl-dora[submitit]'")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
+def test_other_launchers_run_the_same_trials(small, tmp_path, launcher):
+    plugin = launcher.partition("_")[0]
+    pytest.importorskip(f"hydra_plugins.hydra_{plugin}_launcher")
+    words = [*small.overrides, "evaluate_before=false", "paths.run_dir=sweep", f"hydra/launcher={launcher}"]
+    words += ["hydra.launcher.n_jobs=2"] if launcher == "joblib" else []
+    # The second trial has nothing to learn from, and fails; the first is none the worse for it.
+    done = subprocess.run(
+        [sys.executable, "-m", "vl_dora.train", "-m", *words, "seed=1", "optim.lr=1e-3,0"],
+        cwd=tmp_path,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1 and results(tmp_path / "sweep" / "0")["steps"] == 4, done.stderr[-3000:]
+    failure = json.loads((tmp_path / "sweep" / "1" / "failed.json").read_text())
+    assert failure["error"].startswith("optim.lr=0 must be greater than 0")
+    assert done.stderr.strip().splitlines()[-1].startswith("error: "), done.stderr[-3000:]
+    assert "optim.lr=0 must be greater than 0" in done.stderr.strip().splitlines()[-1]

@@ -101,10 +101,27 @@ class AdapterTuning(lightning.LightningModule):
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         loss = self.network.loss(batch)
-        self.log("train/loss", loss, prog_bar=True, batch_size=len(batch))
+        several = self.trainer.world_size > 1
+        if several:
+            loss = loss * self._share(batch)
+        self.log("train/loss", loss, prog_bar=True, batch_size=len(batch), sync_dist=several)
         rates = [group["lr"] for group in self.trainer.optimizers[0].param_groups]
         self.log("lr", max(rates), prog_bar=True, batch_size=len(batch))
         return loss
+
+    def _share(self, batch: Batch) -> Tensor:
+        """What this process's batch weighs beside those of the others, whose gradients are averaged.
+
+        Their mean is then the loss of all samples in one batch, however unequal the processes' parts are.
+        """
+        name = batch.examples[0].groups.get("task")
+        task = self.task.member(name) if hasattr(self.task, "member") and name is not None else self.task
+        assert batch.labels is not None
+        of_tokens = task.loss_reduction == "token"
+        own = (batch.labels != -100).sum() if of_tokens else torch.tensor(len(batch))
+        own = own.to(self.device, torch.float32)
+        everyone = self.trainer.strategy.reduce(own.clone(), reduce_op="sum")
+        return own * self.trainer.world_size / everyone
 
     def on_train_start(self) -> None:
         self._rest_what_is_frozen()
