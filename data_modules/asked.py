@@ -55,7 +55,11 @@ def asked_batch(
         ValueError: a file that cannot be used, too many of them, or a text that is too long.
     """
     own: VisionLanguageDataModule = data.parts[part] if part is not None else data
-    batch = own.collate([_sample(own, one, most) for one in asked])
+    collate = own.collate
+    if isinstance(collate, ConversationCollate):
+        # What is too long is refused below, in the words of one who asks.
+        collate = replace(collate, max_tokens=None)
+    batch = collate([_sample(own, one, most) for one in asked])
     if isinstance(batch, ValueError):
         raise batch
     _refuse_no_room(own, batch)
@@ -131,9 +135,11 @@ def _refuse_no_room(data: VisionLanguageDataModule, batch: Batch) -> None:
     collate = data.collate
     if not isinstance(collate, ConversationCollate) or batch.prompt_lengths is None:
         return
-    length, limit = int(batch.prompt_lengths.max()), collate.max_tokens
-    if limit is not None and length >= limit:
+    # One token at least is left to an answer; one that is given has to fit whole.
+    length = max(int(batch.prompt_lengths.max()) + 1, batch.input_ids.shape[1])
+    limit = collate.max_tokens
+    if limit is not None and length > limit:
         raise ValueError(
-            f"the conversation has {length} tokens, the network reads {limit}, answer included; ask in fewer "
+            f"the conversation has {length} tokens with its answer, the network reads {limit}; ask in fewer "
             "words, of fewer pictures or frames, or start anew"
         )

@@ -110,7 +110,9 @@ def test_a_conversation_that_leaves_no_room_for_an_answer_is_refused(data, pictu
     data.collate = ConversationCollate(collate.tokenizer, visual_tokens=4, max_tokens=length + 1)
     assert int(batch_of(data, **asked).prompt_lengths[0]) == length
     data.collate = ConversationCollate(collate.tokenizer, visual_tokens=4, max_tokens=length)
-    with pytest.raises(ValueError, match=f"has {length} tokens, the network reads {length}"):
+    with pytest.raises(
+        ValueError, match=f"has {length + 1} tokens with its answer, the network reads {length};"
+    ):
         batch_of(data, **asked)
 
 

@@ -95,13 +95,20 @@ READY = "!!document.querySelector('#question textarea:not([disabled])')"
 def served(run):
     """The address of the page of a run, as a user starts it; interrupted at the end as a user does."""
     command = [sys.executable, "-m", "vl_dora.ask", f"run={run}", "demo=true", "port=0"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # Tests that run in the background have the signal ignored, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     try:
         line = process.stdout.readline()
         assert "(Ctrl-C ends it)" in line
         yield line.split()[0]
         process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 0
+        assert process.wait(120) == 0
     finally:
         process.kill()
         process.stdout.close()
