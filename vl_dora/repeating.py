@@ -80,7 +80,7 @@ def _refuse_choices(words: Sequence[str], old: dict[Any, Any]) -> None:
         if sign and bare != "config" and chosen:
             raise ValueError(
                 f"{word} is a choice, and config=<run directory> has made its own; single options may "
-                f"follow it ({bare}.<name>=<value>, where there are some), or begin anew with experiment=<name>"
+                f"follow it ({bare}.<name>=<value>, where there are some), or begin anew with experiment="
             )
 
 

@@ -61,8 +61,8 @@ def test_the_backward_pass_is_seen():
         loss.backward()
     assert kept == 16 * 4 * FLOAT + FLOAT
     assert ledger.total - before == FLOAT + 8 * 4 * FLOAT
-    # What relu gave and the gradient of what it was given, the loss and its gradient; W's comes when the first
-    # of them is gone.
+    # What relu gave and the gradient of what it was given, the loss and its gradient; W's comes when the
+    # first of them is gone.
     assert ledger.peak - before == 2 * 16 * 4 * FLOAT + 2 * FLOAT
 
 

@@ -124,8 +124,8 @@ def training_step(
     extra = _copies(network) if device == "cpu" else 0
     at_peak = {**ledger.at_peak, "activations": ledger.at_peak.get("activations", 0) + extra}
     peak, phase = ledger.peak + extra, {"activations": "forward", "working": "backward"}[ledger.peak_kind]
-    # Beside its state AdamW holds roots of second moments: on a GPU all of them at once, on a CPU of one tensor
-    # at a time, twice (torch's `_multi_tensor_adam` and `_single_tensor_adam`).
+    # Beside its state AdamW holds roots of second moments: on a GPU all of them at once, on a CPU two of one
+    # tensor at a time (torch's `_multi_tensor_adam` and `_single_tensor_adam`).
     update = sum(sizes) if device == "cuda" else 2 * max(sizes)
     after = ledger.total + extra + update
     if after > peak:

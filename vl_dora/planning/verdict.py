@@ -65,7 +65,7 @@ class Verdict:
 
 
 def largest_batch(samples: int, memory: int, peak_of: Callable[[int], int], peak: int) -> Change | None:
-    """The largest smaller micro-batch that fits: memory grows evenly with it, and what is named is measured.
+    """A smaller micro-batch that fits, the largest or nearly so; what is named has been measured.
 
     Args:
         samples: of the micro-batch that does not fit.
@@ -78,11 +78,14 @@ def largest_batch(samples: int, memory: int, peak_of: Callable[[int], int], peak
     least = peak_of(1)
     if least > memory:
         return None
-    number = max(1, 1 + int((memory - least) * (samples - 1) / max(1, peak - least)))
-    number = min(number, samples - 1)
-    while number > 1 and (found := peak_of(number)) > memory:
-        number -= 1
-    return Change(f"data.batch_size={number}", least if number == 1 else found)
+    number, found = samples, peak
+    while found > memory:
+        # Along the line through one sample and this many, and a little lower each time: layers may take another
+        # way with fewer tokens, so that it is not quite a line.
+        reached = 1 + int((memory - least) * (number - 1) / max(1, found - least))
+        number = max(1, min(reached, number - 1 - number // 50))
+        found = least if number == 1 else peak_of(number)
+    return Change(f"data.batch_size={number}", found)
 
 
 def changes(tried: Sequence[tuple[str, int]], memory: int) -> tuple[Change, ...]:
