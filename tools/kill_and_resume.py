@@ -1,7 +1,7 @@
 """Kills a training at random moments, lets it go on, and compares what it leaves with an unbroken run.
 
     python tools/kill_and_resume.py --times 20
-    python tools/kill_and_resume.py --times 5 --kills 4 -- experiment=vl_bart_image debug=fast data.num_workers=2
+    python tools/kill_and_resume.py --kills 4 -- experiment=vl_bart_image debug=fast data.num_workers=2
 
 Every training is a process of its own, ended by SIGKILL: some at any moment after it was started, some while
 a checkpoint is being written. It then goes on by `ckpt_path=last` (or is begun again, where the first kill

@@ -14,6 +14,7 @@ from torch import nn
 
 from data_modules.dataset import EpochSampler, ResumableLoader
 from data_modules.length_order import GroupedSampler
+from data_modules.mixture_order import MixtureSampler
 from vl_dora.batch import Batch, Example
 from vl_dora.lightning_modules.adapter_tuning import AdapterTuning
 from vl_dora.lightning_modules.checkpoint_files import PlainCheckpointIO, read_checkpoint
@@ -66,6 +67,9 @@ class Samples(torch.utils.data.Dataset):
     """Numbered samples, the same in every process."""
 
     def __getitem__(self, key):
+        if len(key) == 3:  # of a mixture: task, pass, numbers
+            name, _, numbers = key
+            return [number + (100 if name == "second" else 0) for number in numbers]
         return key[1]
 
     def __len__(self):
@@ -86,16 +90,18 @@ def collate(numbers: list[int]) -> Batch:
 
 
 def loader(kind: str, workers: int) -> ResumableLoader:
-    if kind == "grouped":
+    whole_batches = kind == "mixture"
+    if whole_batches:
+        sizes = {"first": 14, "second": 10}
+        sampler: EpochSampler = MixtureSampler(sizes, dict.fromkeys(sizes, 4), order="proportional", seed=4)
+    elif kind == "grouped":
         lengths = [n % 7 for n in range(NUM)]
-        sampler: EpochSampler = GroupedSampler(
-            lengths, [n % 3 == 0 for n in range(NUM)], group_size=8, seed=4
-        )
+        sampler = GroupedSampler(lengths, [n % 3 == 0 for n in range(NUM)], group_size=8, seed=4)
     else:
         sampler = EpochSampler(NUM, seed=4, shuffle=kind == "shuffled")
     return ResumableLoader(
         Samples(),
-        batch_size=4,
+        batch_size=None if whole_batches else 4,
         sampler=sampler,
         collate_fn=collate,
         num_workers=workers,
@@ -180,7 +186,7 @@ KINDS = [
     ("shuffled", {"val_check_interval": 7}),  # at the end of every pass of seven batches
     ("shuffled", {"val_check_interval": 5, "accumulate_grad_batches": 2}),  # inside a step, too
     ("grouped", {"val_check_interval": 4, "accumulate_grad_batches": 2}),
-    ("shuffled", {"val_check_interval": 1}),
+    ("mixture", {"val_check_interval": 2, "accumulate_grad_batches": 3}),
 ]
 
 
