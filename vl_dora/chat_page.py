@@ -15,9 +15,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-# gradio reads it when it is imported.
-os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-
 if TYPE_CHECKING:
     import gradio as gr
 
@@ -98,6 +95,8 @@ def served(
     Raises:
         ValueError: the port cannot be had.
     """
+    # gradio reads it when it is imported, which happens below.
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     port = free_port(host, port)
     logging.getLogger("httpx").setLevel(logging.WARNING)  # gradio asks itself whether it is there
     with tempfile.TemporaryDirectory(prefix="vl_dora-chat-") as folder:

@@ -140,7 +140,7 @@ def test_a_blind_run_sees_one_grey_frame_and_needs_no_file(build, clips):
 def test_bad_clips_stop_or_are_counted_with_their_reason(build, clips, caplog):
     raw = (clips / "long.mp4").read_bytes()
     (clips / "long.mp4").write_bytes(raw[: len(raw) // 2])
-    with pytest.raises(ValueError, match=r"sample 'long': video .*long.mp4 is not a video file"):
+    with pytest.raises(ValueError, match=r"'long': test.json, row 1: video .*long.mp4 is not a video file"):
         next(iter(build().dataloader("test")))
     (clips / "short.mp4").unlink()
     with pytest.raises(ValueError, match=r"test.json, row 2: video .*short.mp4 is missing"):

@@ -161,7 +161,7 @@ def test_a_truncated_picture_raises_when_it_is_met(module, world):
     truncate(world / "val-3.png")
     data = module()
     data.setup("fit")
-    with pytest.raises(ValueError, match=r"sample 'val-3.png': picture .*val-3.png is damaged or truncated"):
+    with pytest.raises(ValueError, match=r"'val-3.png': val.json, row 4: picture .* is damaged or truncated"):
         list(data.val_dataloader())
 
 
