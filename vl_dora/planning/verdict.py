@@ -80,8 +80,8 @@ def largest_batch(samples: int, memory: int, peak_of: Callable[[int], int], peak
         return None
     number, found = samples, peak
     while found > memory:
-        # Along the line through one sample and this many, and a little lower each time: layers may take another
-        # way with fewer tokens, so that it is not quite a line.
+        # Along the line through one sample and this many, and a little lower each time: layers may take
+        # another way with fewer tokens, so that it is not quite a line.
         reached = 1 + int((memory - least) * (number - 1) / max(1, found - least))
         number = max(1, min(reached, number - 1 - number // 50))
         found = least if number == 1 else peak_of(number)
