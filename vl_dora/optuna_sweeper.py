@@ -49,6 +49,11 @@ class OptunaSweeper(Sweeper):
         ValueError: a number below 1; later: nothing to search, or a study of something else.
     """
 
+    # Set by `setup`, which Hydra calls before anything else.
+    hydra_context: Any
+    config: Any
+    launcher: Any
+
     def __init__(
         self,
         *,
