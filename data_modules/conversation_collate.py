@@ -118,6 +118,29 @@ class ConversationCollate:
         begins = begin_token(self.tokenizer) is not None
         return jinja_of(self.template, self.tokenizer, str(self.tokenizer.bos_token) if begins else "")
 
+    def told_otherwise(self, words: PreTrainedTokenizerBase, examples: Sequence[Example]) -> list[str]:
+        """Ids of the examples of whose prompts a processor of transformers makes other tokens.
+
+        It puts a word `<image>` for every visual token into the text and tokenizes the whole, where this
+        collate tokenizes the pieces between pictures; tokenizers differ in what they make of a piece's start.
+
+        Args:
+            words: the processor's tokenizer, which knows `<image>`.
+            examples: without clips.
+        """
+        image = words.convert_tokens_to_ids(IMAGE)
+        begins = begin_token(self.tokenizer) is not None
+        found = []
+        for example in examples:
+            rendered = self.render(example, None, len(example.images))
+            text = rendered.text.replace(IMAGE, IMAGE * self.visual_tokens)
+            text = f"{self.tokenizer.bos_token}{text}" if begins else text
+            ids = words(text, add_special_tokens=False, verbose=False)["input_ids"]
+            ours = self.encode([rendered])[0].ids
+            if [VISUAL_PLACE if token == image else token for token in ids] != ours:
+                found.append(example.id)
+        return found
+
     def render(self, example: Example, target: str | None, num_pictures: int) -> Rendered:
         """An example as one text.
 

@@ -63,7 +63,7 @@ def export(changes: DictConfig) -> Path:
         data.prepare_data()
         data.setup("test")
         if to == "peft":
-            twin = _write_adapter(draft, config, built)
+            twin = _write_adapter(draft, config, built, count)
         else:
             twin = _write_merged(draft, config, changes, built, dtype)
         agreement = compare(
@@ -99,7 +99,24 @@ def _give_chat_template(built: Any) -> None:
         built.module.tokenizer.chat_template = collate.chat_template()
 
 
-def _write_adapter(draft: Path, config: DictConfig, built: Any) -> Any:
+def _tell_of_other_tokens(words: Any, built: Any, count: int) -> None:
+    """Warns where transformers' processor, with its tokenizer `words`, makes other tokens of prompts."""
+    collate = getattr(built.data, "collate", None)
+    if words is None or not hasattr(collate, "told_otherwise"):
+        return
+    asked = [e for e in built.data.examples(built.data.evaluation_split) if e.frames is None][:count]
+    other = collate.told_otherwise(words, asked)
+    if other:
+        log.warning(
+            "the processor written makes other tokens of %d of %d prompts than this run had (sample %s): in "
+            "plain transformers answers may differ there",
+            len(other),
+            len(asked),
+            other[0],
+        )
+
+
+def _write_adapter(draft: Path, config: DictConfig, built: Any, count: int) -> Any:
     """Writes the adapter and what makes its network's input; returns a fresh base that read them."""
     import lightning
 
@@ -111,7 +128,8 @@ def _write_adapter(draft: Path, config: DictConfig, built: Any) -> Any:
     if save_processor is None:
         built.module.tokenizer.save_pretrained(draft)
     else:
-        made(save_processor)(built.module.network, built.module.tokenizer, draft)
+        words = made(save_processor)(built.module.network, built.module.tokenizer, draft)
+        _tell_of_other_tokens(words, built, count)
     # What no base brings is drawn from the seed, in the order in which the run drew it.
     lightning.seed_everything(config.seed, workers=True, verbose=False)
     twin = _fresh(config, config.model.base)
@@ -136,7 +154,7 @@ def _write_merged(draft: Path, config: DictConfig, changes: DictConfig, built: A
         "merged_from": {"base": config.model.base, "adapter": plain(config.adapter) or None},
         "dtype": dtype,
     }
-    made(save)(network, built.module.tokenizer, draft, facts)
+    _tell_of_other_tokens(made(save)(network, built.module.tokenizer, draft, facts), built, changes.samples)
     return _fresh(config, str(draft))
 
 

@@ -1,5 +1,6 @@
 """Batches of conversations: places, labels, weights, limits and what is refused."""
 
+import copy
 import importlib.util
 from pathlib import Path
 
@@ -198,3 +199,23 @@ def test_frames_of_a_clip_are_counted_where_it_says_how_many(tokenizer):
     _, fewer = read(tokenizer, [sample(pictures=1).example], max_tokens=60)
     count = [int(m.split("conversation has ")[1].split()[0]) for m in (messages[0], fewer[0])]
     assert count[0] - count[1] == 2 * 4
+
+
+@pytest.mark.parametrize(
+    ("kind", "other"),
+    [
+        ("bytes", []),
+        ("word_pieces", []),
+        # Here a token of running text crosses from question to answer, which none does in training.
+        ("llama", ["a"]),
+        # A space is put before the first word of a text, and a picture or a begin token is before it there.
+        ("unigram", ["b", "a"]),
+    ],
+)
+def test_prompts_that_transformers_would_tokenize_otherwise_are_found(kind, other):
+    tokenizer = kinds.build(kind, ["what is there a red circle yes no USER: ASSISTANT: answer"], begins=True)
+    collate = ConversationCollate(tokenizer, visual_tokens=4)
+    words = copy.deepcopy(tokenizer)
+    words.add_tokens(["<image>"], special_tokens=True)
+    examples = [sample("b", pictures=1).example, sample("a", turns=(("red?", "no"),)).example]
+    assert collate.told_otherwise(words, examples) == other

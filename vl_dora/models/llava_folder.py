@@ -38,8 +38,10 @@ def save_base(
     directory: Path,
     facts: Mapping[str, Any],
     square_fill: Sequence[int] | None = None,
-) -> None:
-    """Writes a base that plain transformers and `llava_base.load_base` read; replaces it as a whole.
+) -> Any:
+    """Writes a base that plain transformers and `llava_base.load_base` read; returns the tokenizer written.
+
+    What is there is replaced as a whole.
 
     Args:
         network: a `Llava` without adapters; the folder has the dtype of its weights.
@@ -60,6 +62,7 @@ def save_base(
         if directory.exists():
             shutil.move(directory, Path(folder) / "old")
         os.replace(new, directory)
+    return words
 
 
 def save_processor(
