@@ -26,8 +26,8 @@ def fingerprint(layers: Mapping[str, AdaptedLayer]) -> dict[str, list[float]]:
     """Path -> numbers of up to `LAYERS` of the layers, evenly spread.
 
     Args:
-        layers: path -> adapted layer, not merged. Those whose base is held in 4 or 8 bits, or has given a
-            part of itself to its adapter, are passed over.
+        layers: path -> adapted layer, not merged. Those whose base is held in 4 or 8 bits or in parts, or has
+            given a part of itself to its adapter, are passed over.
     """
     plain = [path for path, layer in layers.items() if _is_plain(layer)]
     count = min(LAYERS, len(plain))
@@ -54,7 +54,10 @@ def distance(layers: Mapping[str, AdaptedLayer], told: Mapping[str, list[float]]
 
 
 def _is_plain(layer: AdaptedLayer) -> bool:
-    return quantization_of(layer.base) is None and not has_residual(layer) and not layer.base.weight.is_meta
+    weight = layer.base.weight
+    # A weight that is spread over processes (a DTensor) is whole in none of them.
+    whole = not weight.is_meta and not hasattr(weight, "full_tensor")
+    return whole and quantization_of(layer.base) is None and not has_residual(layer)
 
 
 @torch.no_grad()
