@@ -5,14 +5,13 @@
 
 Four kinds of conversations, as in the official mixture: several questions with short answers, multiple
 choice, descriptions with a question after, and text alone, where the scene is told in words. No picture
-occurs in two splits; what is asked with short answers is what pretraining never asks. Half of the questions
-for what is there have the words of POPE, as people ask one thing in several ways.
+occurs in two splits; what is asked with short answers is what pretraining never asks, in the words of several
+data sets (`conversation_wording`).
 """
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +21,7 @@ from numpy.random import RandomState
 from PIL import Image
 
 from data_modules.scenes.balance import BalancedChoice
+from data_modules.scenes.conversation_wording import Turns, Wording
 from data_modules.scenes.language import CAPTIONS, FINE_TUNING, PRETRAINING, Kinds, caption
 from data_modules.scenes.scene import COLOURS, SHAPES, SIZES, Scene, random_scene
 
@@ -37,8 +37,6 @@ _TOLD = {
 }
 _RELATIONS = {kind: CAPTIONS[kind] for kind in ("caption_relation", "caption_comparison")}
 SHARES = {"short": 0.6, "choice": 0.15, "description": 0.1, "told": 0.15}
-
-Turns = list[tuple[str, str]]
 
 
 @dataclass(frozen=True)
@@ -107,9 +105,7 @@ def _choices(scene: Scene, picked: dict[str, BalancedChoice], random: RandomStat
     for question, answer in _asked(scene, picked["choice"], picked["choice"].kinds, 6, random):
         options = _options(answer, random)
         if options:
-            letters = "ABCD"[: len(options)]
-            listed = "\n".join(f"{letter}. {text}" for letter, text in zip(letters, options, strict=True))
-            turns.append((f"{question}\n{listed}\n{CHOICE}", letters[options.index(answer)]))
+            turns.append((_listed(question, options), "ABCD"[options.index(answer)]))
     return turns[:2]
 
 
@@ -135,6 +131,12 @@ _TALKS = {"short": _short, "choice": _choices, "description": _description, "tol
 def _with_ending(turns: Turns, ending: str) -> Turns:
     """The first question with the words that say how to answer, once a conversation."""
     return [(f"{turns[0][0]}\n{ending}", turns[0][1]), *turns[1:]] if turns else []
+
+
+def _listed(question: str, options: list[str]) -> str:
+    """A question with its options under it."""
+    listed = "\n".join(f"{letter}. {text}" for letter, text in zip("ABCD", options, strict=False))
+    return f"{question}\n{listed}\n{CHOICE}"
 
 
 def _options(answer: str, random: RandomState) -> list[str]:
@@ -165,21 +167,24 @@ def write(folder: Path, *, seed: int = 0, train: int = 6000, val: int = 100, tes
         (folder / "scenes" / split).mkdir(parents=True, exist_ok=True)
         # + 7,000 and + 8,000: no other world draws from these seeds.
         drawn = talks(RandomState((seed + 7000) * 10 + number), pretraining=False)
-        wording = RandomState((seed + 8000) * 10 + number)
+        wording = Wording(RandomState((seed + 8000) * 10 + number))
         rows: list[dict[str, Any]] = []
         while len(rows) < size:
             talk = next(drawn)
             if talk.scene not in seen:
                 seen.add(talk.scene)
-                talk = replace(talk, turns=[(_worded(asked, wording), told) for asked, told in talk.turns])
+                talk = _in_other_words(talk, wording)
                 rows.append(_row(talk, f"{7_000_000 + number * 1_000_000 + len(rows):012d}", folder, split))
         (folder / name).write_text(json.dumps(rows))
 
 
-def _worded(question: str, random: RandomState) -> str:
-    """Half of the questions `is there a large circle?` with `in the image`, as POPE has them."""
-    asked = re.sub(r"(is there an? [a-z ]+)\?", r"\1 in the image?", question)
-    return asked if random.randint(2) else question
+def _in_other_words(talk: Talk, wording: Wording) -> Talk:
+    """The talk, or one of its kind about the same picture with questions in the words of other data sets."""
+    if talk.kind == "short":
+        turns = _with_ending(wording.short(talk.scene), SHORT)
+    else:
+        turns = wording.choice(talk.scene, _listed) if talk.kind == "choice" else []
+    return replace(talk, turns=[(f"<image>\n{turns[0][0]}", turns[0][1]), *turns[1:]]) if turns else talk
 
 
 def _row(talk: Talk, name: str, folder: Path, split: str) -> dict[str, Any]:

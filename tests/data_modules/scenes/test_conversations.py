@@ -94,13 +94,3 @@ def test_the_same_seed_writes_the_same_files(folder, tmp_path):
     write(tmp_path / "other", seed=1, train=40, val=10, test=10)
     name = "llava_v1_5_mix665k.json"
     assert json.loads((tmp_path / "other" / name).read_text()) != json.loads((folder / name).read_text())
-
-
-def test_some_questions_for_what_is_there_are_worded_as_pope_has_them(tmp_path):
-    write(tmp_path, train=150, val=1, test=1)
-    rows = json.loads((tmp_path / "llava_v1_5_mix665k.json").read_text())
-    asked = [turn["value"] for row in rows for turn in row["conversations"] if turn["from"] == "human"]
-    there = [bare(question) for question in asked if bare(question).startswith("is there a")]
-    worded = [question for question in there if question.endswith(" in the image?")]
-    assert 0.3 < len(worded) / len(there) < 0.7
-    assert not any("in the image" in question for question in asked if bare(question) not in worded)
