@@ -18,7 +18,7 @@ VERBS = {
     "compare": "methods side by side, as a page:   vl-dora compare runs=<folder of a sweep>",
     "analyze": "how the tuned weights moved:       vl-dora analyze runs=<folder>",
     "preview": "check the data before training:     vl-dora preview experiment=vqa",
-    "plan": "count what would be trained:        vl-dora plan experiment=vqa output=json",
+    "plan": "what a run would train and need:    vl-dora plan experiment=vqa device_memory=24GB",
 }
 
 

@@ -150,6 +150,8 @@ class PlannedRun:
         notes = []
         if count > 1:
             notes.append(f"figures are of one of {count} processes, each with the whole network")
+        if self.config.data.get("packing"):
+            notes.append("data.packing=true: figures are of the batch unpacked")
         if self.unread is not None:
             notes.append(f"lengths are limits, not measured: {self.unread}; batch.prompt_tokens=… sets them")
         if self.verdict is not None:

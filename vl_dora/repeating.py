@@ -106,6 +106,7 @@ def repeats(config: DictConfig) -> dict[str, Any] | None:
     if run_dir is None:
         return None
     ours = ("config:", "choices.")
+    changes: list[str] | None
     try:
         changes = [line for line in changed_settings(Path(run_dir), config) if not line.startswith(ours)]
     except (ValueError, FileNotFoundError):  # it was there when this run was asked for
