@@ -31,7 +31,6 @@ def call(*overrides: str, cwd: Path) -> subprocess.CompletedProcess:
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=900,
     )
 
 
