@@ -69,11 +69,6 @@ def test_the_table_names_every_kind_of_memory_and_says_what_would_fit(nowhere, c
         assert f"\n{name} " in text
     last = text.splitlines()[-1]
     assert last.startswith("does not fit device_memory=600MB") and "it fits with data.batch_size=" in last
-    smaller = int(last.partition("data.batch_size=")[2].split()[0])
-    config = composed("experiment=vqa", *BATCH, f"data.batch_size={smaller}", nowhere)
-    assert PlannedRun.of(config, "cuda", 600 * 10**6).verdict.fits
-    config = composed("experiment=vqa", *BATCH, f"data.batch_size={smaller + smaller // 4}", nowhere)
-    assert not PlannedRun.of(config, "cuda", 600 * 10**6).verdict.fits
 
 
 @pytest.mark.parametrize(
@@ -110,7 +105,7 @@ def test_lengths_and_epochs_are_those_of_the_data_where_it_is_there(small):
 
 @pytest.mark.slow
 def test_llava_7b_is_planned_as_the_paper_trains_it(nowhere):
-    """Weights: 7.06 billion frozen ones of two bytes, what trains of four; checkpointing keeps a state a layer."""
+    """Frozen weights take two bytes, what trains four; checkpointing keeps a state a layer."""
     choices = ("experiment=llava_instruct", "model=llava_1_5_7b", "adapter=llava_dora")
     run = PlannedRun.of(composed(*choices, "trainer.devices=8", nowhere), "cuda", 24 * 10**9)
     (cost,) = run.costs

@@ -9,6 +9,8 @@ from vl_dora.planning.memory_units import shown
 
 # What a CUDA process takes for itself before the first tensor: 0.3 to 0.6 GiB by card and driver.
 CONTEXT = {"cpu": 0, "cuda": 2**29}
+# Batches that are run on shapes in search of the largest that fits, beside that of one sample.
+PROBES = 4
 
 
 @dataclass(frozen=True)
@@ -78,14 +80,23 @@ def largest_batch(samples: int, memory: int, peak_of: Callable[[int], int], peak
     least = peak_of(1)
     if least > memory:
         return None
-    number, found = samples, peak
-    while found > memory:
-        # Along the line through one sample and this many, and a little lower each time: layers may take
-        # another way with fewer tokens, so that it is not quite a line.
-        reached = 1 + int((memory - least) * (number - 1) / max(1, found - least))
-        number = max(1, min(reached, number - 1 - number // 50))
-        found = least if number == 1 else peak_of(number)
-    return Change(f"data.batch_size={number}", found)
+    low, held, high, over, near = 1, least, samples, peak, False
+    for _ in range(PROBES):
+        if high - low <= 1:
+            break
+        number = low + int((memory - held) * (high - low) / max(1, over - held))
+        if number <= low:
+            # The line says that no more fit. It is believed where the next number does not; else, memory not
+            # growing along a line (other kernels for more tokens, another peak), the gap is halved by ratio.
+            number = low + 1 if near else round((low * high) ** 0.5)
+        number = min(max(number, low + 1), high - 1)
+        found = peak_of(number)
+        near = found <= memory and number > low + 1
+        if found <= memory:
+            low, held = number, found
+        else:
+            high, over = number, found
+    return Change(f"data.batch_size={low}", held)
 
 
 def changes(tried: Sequence[tuple[str, int]], memory: int) -> tuple[Change, ...]:
