@@ -14,6 +14,7 @@ from vl_dora.building import made, make_data, make_tokenizer
 from vl_dora.plan import module_on_meta
 from vl_dora.planning.asked import Lengths, PlannedBatch, planned_batch, processes
 from vl_dora.planning.batch_shape import BatchShape
+from vl_dora.planning.quantized_weights import with_quantized_weights
 from vl_dora.planning.shapes_only import ShapesOnly
 from vl_dora.planning.step import StepCost, training_step
 from vl_dora.planning.table import batch_line, cost_lines, memory_table, whole
@@ -169,13 +170,14 @@ def cost_of(config: DictConfig, batch: PlannedBatch, device: str) -> StepCost:
             shape = replace(shape, features=_encoded(module.network.vision, shapes, shape))
         return shape.make(shapes)
 
-    return training_step(
+    cost = training_step(
         module,
         make,
         device=device,
         precision=str(config.trainer.precision),
         accumulates=config.trainer.accumulate_grad_batches > 1,
     )
+    return with_quantized_weights(cost, module.network, module.audit)
 
 
 def _encoded(tower: Any, shapes: ShapesOnly, shape: BatchShape) -> tuple[int, int]:
