@@ -2,8 +2,10 @@
 
     python tools/tabulate_runs.py runs/sweeps/vqa/2026-11-23_22-00-00/*
     python tools/tabulate_runs.py runs/sweeps/coco_caption/2026-11-24_20-00-00/* --also bleu_4 rouge_l
+    python tools/tabulate_runs.py runs/sweeps/llava/*/* --evaluations llava_vqav2:accuracy pope:f1
 
-The first table holds score, baselines and cost; the second the scores by question type.
+The first table holds score, baselines and cost; the second the scores by question type; with --evaluations a
+third holds what `evaluate run=… benchmark=…` left in the runs.
 """
 
 from __future__ import annotations
@@ -57,6 +59,19 @@ def by_type(runs: Sequence[Mapping[str, Any]], by: str, kind: str) -> tuple[list
     return ["", *types], rows
 
 
+def with_evaluations(run: Path, wanted: Sequence[str]) -> dict[str, Any]:
+    """The results of a run with the scores of its evaluations under `evaluations.<benchmark>`."""
+    found = {}
+    for benchmark in {name.partition(":")[0] for name in wanted}:
+        folder = run / "evaluations" / benchmark
+        if not (folder / "results.json").is_file():
+            sys.exit(
+                f"error: {folder} holds no results.json; make it by evaluate run={run} benchmark={benchmark}"
+            )
+        found[benchmark] = read_results(folder)["scores"]
+    return {**read_results(run), "evaluations": found}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -65,7 +80,14 @@ def main() -> None:
     parser.add_argument("--by", default="adapter", help="what a row is: an entry of results.json")
     parser.add_argument("--types", default="question_type", help="breakdown of the second table")
     parser.add_argument("--also", nargs="*", default=[], help="further scores, such as bleu_4 rouge_l")
+    parser.add_argument(
+        "--evaluations", nargs="*", default=[], metavar="BENCHMARK:SCORE", help="for instance pope:f1"
+    )
     options = parser.parse_args()
+    if any(":" not in name for name in options.evaluations):
+        sys.exit(
+            f"error: --evaluations {' '.join(options.evaluations)}: each is BENCHMARK:SCORE, such as pope:f1"
+        )
     runs = [read_results(path) for path in options.runs if (path / "results.json").is_file()]
     if not runs:
         sys.exit("error: none of these directories holds a results.json")
@@ -80,6 +102,12 @@ def main() -> None:
     if all(options.types in (run.get("by_type") or {}) for run in runs):
         heads, rows = by_type(runs, options.by, options.types)
         sys.stdout.write("\n" + markdown_table(heads, rows) + "\n")
+    if options.evaluations:
+        folders = [path for path in options.runs if (path / "results.json").is_file()]
+        evaluated = [with_evaluations(path, options.evaluations) for path in folders]
+        columns = [Column(name, f"evaluations.{name.replace(':', '.')}") for name in options.evaluations]
+        rows = comparison_rows(evaluated, columns, by=options.by)
+        sys.stdout.write("\n" + markdown_table([options.by, "runs", *options.evaluations], rows) + "\n")
 
 
 if __name__ == "__main__":
