@@ -11,8 +11,10 @@ from omegaconf import DictConfig
 from vl_dora.building import plain
 
 # What no answer depends on.
-_IDLE = ("paths", "logger", "hydra", "checkpoint", "optim", "baselines", "objective", "analysis", "ckpt_path")
-_IDLE += ("trial",)
+_IDLE = (
+    *("paths", "logger", "hydra", "checkpoint", "optim", "baselines", "objective", "analysis", "ckpt_path"),
+    "trial",
+)
 _IDLE_TRAINER = ("enable_progress_bar", "max_steps", "max_epochs", "val_check_interval", "log_every_n_steps")
 
 

@@ -101,7 +101,7 @@ def _give_chat_template(built: Any) -> None:
 
 def _tell_of_other_tokens(words: Any, built: Any, count: int) -> None:
     """Warns where transformers' processor, with its tokenizer `words`, makes other tokens of prompts."""
-    collate = getattr(built.data, "collate", None)
+    collate: Any = getattr(built.data, "collate", None)
     if words is None or not hasattr(collate, "told_otherwise"):
         return
     asked = [e for e in built.data.examples(built.data.evaluation_split) if e.frames is None][:count]

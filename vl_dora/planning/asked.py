@@ -112,7 +112,7 @@ def planned_batch(
     clip = "video" in part
     pictures = size(
         "pictures",
-        lengths and lengths.pictures,
+        lengths.pictures if lengths else None,
         [
             ("one row of stored features a clip", 1 if clip and has_features else None),
             ("data.video.frames", frames),
@@ -127,19 +127,21 @@ def planned_batch(
     positions = ("model.network.text.max_position_embeddings", text.get("max_position_embeddings"))
     if visual:
         limit = ("model.data.collate.max_tokens", config.model.data.collate.max_tokens)
-        prompt = size("prompt_tokens", lengths and lengths.prompts, [limit, positions])
+        prompt = size("prompt_tokens", lengths.prompts if lengths else None, [limit, positions])
         rest = max(1, prompt - 1 - pictures * visual)
-        target = size("target_tokens", lengths and lengths.targets, [("all that is not a picture", rest)])
+        target = size(
+            "target_tokens", lengths.targets if lengths else None, [("all that is not a picture", rest)]
+        )
     else:
         prompt = size(
             "prompt_tokens",
-            lengths and lengths.prompts,
+            lengths.prompts if lengths else None,
             [("data.max_prompt_tokens", part.get("max_prompt_tokens")), positions],
         )
         own = OmegaConf.select(config, f"generation.by_task.{task}.max_new_tokens")
         target = size(
             "target_tokens",
-            lengths and lengths.targets,
+            lengths.targets if lengths else None,
             [
                 ("data.max_target_tokens", part.get("max_target_tokens")),
                 ("generation.max_new_tokens", own or config.generation.max_new_tokens),

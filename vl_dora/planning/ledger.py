@@ -85,7 +85,11 @@ class Ledger(TorchDispatchMode):
                 self._remove(key)
                 self._add(key, known[0], kind if move else known[1], size)
             return
-        self._add(key, weakref.ref(storage, lambda _, key=key: self._remove(key)), kind, size)
+
+        def gone(_: object) -> None:
+            self._remove(key)
+
+        self._add(key, weakref.ref(storage, gone), kind, size)
 
     def _add(self, key: int, reference: weakref.ref, kind: str, size: int) -> None:
         self._entries[key] = (reference, kind, size)
