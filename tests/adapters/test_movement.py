@@ -63,6 +63,22 @@ def test_after_one_step_the_first_factor_has_not_moved(network, data):
         check.check()
 
 
+def test_it_is_early_while_what_stands_still_has_no_gradient(network, data):
+    audit = apply_adapters(network, SELECTION)
+    check = MovementCheck(network)
+    train(network, audit, data, steps=1)
+    assert check.is_early()  # A's gradient is B's, and zero
+    train(network, audit, data, steps=1)
+    assert not check.is_early()
+
+
+def test_it_is_not_early_where_a_gradient_moves_nothing(network, data):
+    audit = apply_adapters(network, SELECTION)
+    check = MovementCheck(network)
+    train(network, audit, data, steps=1, lr=0.0)
+    assert not check.is_early()
+
+
 def test_a_rule_that_stood_still_as_a_whole_is_named(network, data):
     audit = apply_adapters(network, {**SELECTION, "vision": {"method": "full", "lr": 0.0}})
     check = MovementCheck(network)

@@ -213,6 +213,25 @@ def test_movement_watch_stops_a_run_in_which_an_adapter_stands_still(tmp_path):
     fitted(tuning(), tmp_path, callbacks=[MovementWatch(3)])
 
 
+class Unreached(lightning.Callback):
+    """Takes the gradients of the first adapted layer away, as batches that do not reach it would."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+
+    def on_before_optimizer_step(self, trainer, pl_module, optimizer):
+        name = next(n for n, _ in pl_module.network.named_parameters() if "lora_a" in n).rpartition(".")[0]
+        if trainer.global_step < self.steps:
+            for parameter in pl_module.network.get_submodule(name).parameters(recurse=False):
+                parameter.grad = None
+
+
+def test_movement_watch_waits_for_what_the_first_batches_do_not_reach(tmp_path):
+    fitted(tuning(), tmp_path, steps=12, callbacks=[Unreached(5), MovementWatch(3)])
+    with pytest.raises(ValueError, match="did not move"):
+        fitted(tuning(), tmp_path, steps=12, callbacks=[Unreached(100), MovementWatch(3)])
+
+
 def test_decay_is_kept_off_biases_norms_and_magnitudes_unless_asked_for():
     selection = {"language": {"method": "dora", "layers": ["head"], "rank": 2, "biases": True}}
     for asked in (False, True):

@@ -45,16 +45,8 @@ class MovementCheck:
         Raises:
             ValueError: naming the tensors.
         """
+        still = list(self._still())
         parameters = dict(self.network.named_parameters())
-        still = [
-            name
-            for name, before in self.adapters.items()
-            if torch.equal(before.to(parameters[name]), parameters[name])
-        ]
-        for row in self.rows:
-            names = [name for name in row.names if name in self.others]
-            if names and all(checksum(parameters[name]) == self.others[name] for name in names):
-                still.append(f"everything of {row.rule} ({row.method})")
         now = {**parameters, **self._frozen_buffers()}
         changed = [name for name, before in self.frozen.items() if self._sum(name, now[name]) != before]
         findings = []
@@ -67,6 +59,29 @@ class MovementCheck:
             findings.append(f"frozen tensors that changed: {shorten(changed)}")
         if findings:
             raise ValueError("; ".join(findings))
+
+    def is_early(self) -> bool:
+        """Whether something stands still that the last step had no gradient for, and nothing else does.
+
+        Batches of one kind may leave a part of the network out (text alone never reaches the projector), so
+        that later steps have to show.
+        """
+        still = [parameter for parameters in self._still().values() for parameter in parameters]
+        return bool(still) and not any(p.grad is not None and p.grad.any() for p in still)
+
+    def _still(self) -> dict[str, list[nn.Parameter]]:
+        """What stood still, by the words that name it."""
+        parameters = dict(self.network.named_parameters())
+        still = {
+            name: [parameters[name]]
+            for name, before in self.adapters.items()
+            if torch.equal(before.to(parameters[name]), parameters[name])
+        }
+        for row in self.rows:
+            names = [name for name in row.names if name in self.others]
+            if names and all(checksum(parameters[name]) == self.others[name] for name in names):
+                still[f"everything of {row.rule} ({row.method})"] = [parameters[name] for name in names]
+        return still
 
     def _sum(self, name: str, tensor: Tensor) -> int:
         """The checksum of a tensor; of quantized weights with their scales, which no parameter holds."""

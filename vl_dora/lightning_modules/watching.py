@@ -14,9 +14,14 @@ from vl_dora.adapters import MovementCheck
 
 log = logging.getLogger(__name__)
 
+# Times the steps of the check, for which it waits where batches so far left a part of the network out.
+PATIENCE = 10
+
 
 class MovementWatch(lightning.Callback):
     """Stops the run when, after the first steps, an adapter stood still or something frozen changed.
+
+    An adapter that no batch has reached by then is waited for, until ten times as many steps.
 
     Args:
         step: optimizer steps after which to look, at least 2 (LoRA's A has no gradient before B moved).
@@ -37,9 +42,16 @@ class MovementWatch(lightning.Callback):
             self._check = MovementCheck(pl_module.network)
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, *args: Any) -> None:
+        if self._check is None or trainer.global_step < self.step:
+            return
+        if trainer.global_step < PATIENCE * self.step and self._check.is_early():
+            return
+        check, self._check = self._check, None
+        check.check()
+
+    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         if self._check is not None and trainer.global_step >= self.step:
-            check, self._check = self._check, None
-            check.check()
+            self._check.check()
 
 
 class StepTimes(lightning.Callback):
