@@ -36,7 +36,7 @@ def call(verb: str, *overrides: str, cwd, **environment: str) -> subprocess.Comp
         ("plan", ["output=xml"], ["output=xml must be table or json"]),
         ("export", ["to=peft"], ["run is not set; give run=<value> on the command line"]),
         ("export", ["run=nowhere", "to=peft"], ["nowhere is not a folder"]),
-        ("export", ["run=nowhere", "to=onnx"], ["to=onnx must be peft or merged"]),
+        ("export", ["run=nowhere", "to=onnx"], ["to=onnx must be one of peft, merged, base"]),
         ("export", ["run=x", "to=merged", "dtype=int8"], ["dtype=int8 must be one of float32, float16"]),
         ("export", ["run=x", "to=peft", "dtype=float16"], ["dtype=float16 means nothing to to=peft"]),
         ("export", ["run=x", "to=peft", "samples=0"], ["samples=0 must be a whole number of at least 1"]),

@@ -69,7 +69,9 @@ def test_losses_and_weights_are_those_of_one_process_to_float32(runs):
 
 def test_every_sample_is_scored_once_and_the_scores_are_those_of_one_process(runs):
     one, two = runs / "one", runs / "two" / "0"
-    lines = [[json.loads(line) for line in (f / "predictions.jsonl").open()] for f in (one, two)]
+    lines = [
+        [json.loads(line) for line in (f / "predictions.jsonl").read_text().splitlines()] for f in (one, two)
+    ]
     assert [line["id"] for line in lines[1]] == [line["id"] for line in lines[0]]
     assert len({line["id"] for line in lines[1]}) == 15
     for name in ("scores", "interval", "before", "baselines", "objective"):
