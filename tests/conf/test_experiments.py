@@ -86,7 +86,7 @@ def test_experiment_runs_through(experiment, cache, tmp_path):
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_experiment_plans_on_the_meta_device(experiment):
-    # Tasks that name a model in their submission take it from the run directory, which Hydra names at a launch.
+    # Submissions name a model after the run directory, which Hydra names at a launch only.
     audit = audit_of(composed("plan", [f"experiment={experiment}", "paths.run_dir=unused"]))
     assert 0 <= audit.trainable <= audit.total and (audit.trainable == 0) == (experiment in SCORED)
 
