@@ -14,7 +14,8 @@ from __future__ import annotations
 import json
 import logging
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -151,13 +152,21 @@ def record_failure(run_dir: Path, config: DictConfig, error: Exception, **facts:
         if not in_sweep():
             return
         # A trial that stopped before it began is to be seen among the others.
-        with suppress(OSError):
+        with _told(run_dir / CONFIG):
             write_config(run_dir, config)
     text = " ".join(str(error).split()) or type(error).__name__
-    # The reason may be a full disk, and is to be told rather than what it leads to here.
-    with suppress(OSError), whole_file(run_dir / FAILURE) as draft:
+    with _told(run_dir / FAILURE), whole_file(run_dir / FAILURE) as draft:
         record = {"error": text, "kind": type(error).__name__, **facts}
         draft.write_text(json.dumps(record) + "\n", encoding="utf-8")
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Warns of a file that cannot be written: the reason of the failure itself is to be told, not this."""
+    try:
+        yield
+    except OSError as error:
+        log.warning("%s could not be written: %s", path, error)
 
 
 def forget_failure(run_dir: Path) -> None:
