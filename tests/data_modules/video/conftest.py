@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from fractions import Fraction
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +51,20 @@ class Clip:
     times: list[float] = field(default_factory=list)
 
 
-def write_clip(
+def write_clip(path: Path, codec: str, **arguments: Any) -> Clip:
+    """Encodes a clip; arguments as of `encoded`.
+
+    SVT-AV1 does it in a child process: where it may (as root), it gives the whole process that encodes,
+    and all that this process starts later, the real-time priority 99; other processes then starve (seen
+    with 4.1.0).
+    """
+    if codec != "libsvtav1" or sys.platform != "linux":
+        return encoded(path, codec, **arguments)
+    with ProcessPoolExecutor(1, mp_context=get_context("fork")) as child:
+        return child.submit(encoded, path, codec, **arguments).result()
+
+
+def encoded(
     path: Path,
     codec: str,
     *,

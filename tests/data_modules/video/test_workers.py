@@ -80,6 +80,13 @@ def test_workers_decode_after_the_parent_did(paths):
     assert len(seen) == 2 and os.getpid() not in seen
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_getscheduler"), reason="a platform without policies of scheduling")
+def test_clips_are_made_and_read_without_real_time_priority(paths):
+    for path in paths[:-1]:
+        sample_frames(path)
+    assert os.sched_getscheduler(0) == os.SCHED_OTHER
+
+
 @pytest.mark.skipif(find_spec("decord") is None, reason="decord is not installed")
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="a platform without fork")
 def test_a_worker_survives_a_reader_that_its_parent_lost(clip):
