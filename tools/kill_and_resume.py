@@ -5,11 +5,13 @@
 
 Every training is a process of its own, ended by SIGKILL: some at any moment after it was started, some while
 a checkpoint is being written. It then goes on by `ckpt_path=last` (or is begun again, where the first kill
-came before there was a run), until one comes to its end. Compared are, bit for bit: final and best weights,
-optimizer, random generators, order of samples, every row of the log, predictions and scores. Exit status 1
-if any differ, or if a loader worker outlives its killed training. Linux and macOS.
+came before there was a run), and is killed again, `--kills` times in all; then it comes to its end. One that
+ends before its last kill, because the machine was faster than expected, does not count: it is told, and run
+again with earlier moments. Compared are, bit for bit: final and best weights, optimizer, random generators,
+order of samples, every row of the log, predictions and scores. Exit status 1 if any differ, or if a loader
+worker outlives its killed training. Linux and macOS.
 
-With the same `--seed` the moments are the same, as far as the machine keeps time.
+With the same `--seed` the moments are drawn alike, as shares of the time that a training is expected to take.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ import shutil
 import signal
 import sys
 import time
+import traceback
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,14 +35,33 @@ from typing import Any
 import torch
 
 # Imported once, here; every training is forked from this process.
-LIBRARIES = ("lightning.pytorch", "transformers", "timm", "torchvision", "torchmetrics", "matplotlib.pyplot")
-LIBRARIES += ("jinja2", "safetensors.torch", "av", "torch.utils.tensorboard", "vl_dora.train")
-LIBRARIES += ("vl_dora.run_report", "vl_dora.lightning_modules.adapter_tuning", "data_modules.data_module")
+LIBRARIES = ["lightning.pytorch", "transformers", "timm", "torchvision", "torchmetrics", "matplotlib.pyplot"]
+LIBRARIES += ["jinja2", "safetensors.torch", "av", "torch.utils.tensorboard", "vl_dora.train"]
+LIBRARIES += ["vl_dora.run_report", "vl_dora.lightning_modules.adapter_tuning", "data_modules.data_module"]
 DEFAULT = ["experiment=vqa", "debug=fast", "trainer.max_steps=10", "trainer.val_check_interval=9"]
 DEFAULT += ["trainer.accumulate_grad_batches=2", "checkpoint.every_n_steps=1", "data.batch_size=6"]
 DEFAULT += ["+data.order=grouped", "data.num_workers=1", "evaluate_before=false"]
 DEFAULT += [f"data.embedded.{role}=24" for role in ("train", "val", "test", "composition")]
 PATIENCE = 30.0  # seconds for which loader workers may outlive their training
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How long a training takes, from the unbroken one.
+
+    Args:
+        start: seconds until the first checkpoint.
+        whole: seconds in all.
+        steps: optimizer steps in all.
+    """
+
+    start: float
+    whole: float
+    steps: int
+
+    def left(self, done: int) -> float:
+        """Seconds that a training is expected to take from its start on when `done` steps are saved."""
+        return self.start + (self.whole - self.start) * (1 - done / self.steps)
 
 
 @dataclass
@@ -74,6 +96,8 @@ def started(run_dir: Path, overrides: list[str]) -> int:
         sys.argv = ["train", *overrides, f"paths.run_dir={run_dir}", *(["ckpt_path=last"] if begun else [])]
         main()
         status = 0
+    except BaseException:  # for the log: this process ends without Python's own end
+        traceback.print_exc()
     finally:
         os._exit(status)
 
@@ -84,31 +108,35 @@ def ended(process: int) -> int | None:
     return os.waitstatus_to_exitcode(status) if found else None
 
 
-def killed(process: int, run_dir: Path, draw: random.Random, seconds: float) -> str | None:
-    """Kills a training at a moment drawn; None if it came to its end before."""
+def killed(process: int, run_dir: Path, moment: float, in_a_save: bool) -> str | None:
+    """Kills a training `moment` seconds after its start, or in the first save then; None if it ended."""
     begin = time.monotonic()
-    in_a_save = draw.random() < 0.5
     # A save is waited for from a random moment on, or the first one would always be it.
-    moment = draw.uniform(0.0, seconds)
     while True:
         status, now = ended(process), time.monotonic() - begin
         if status is not None:
             if status:
                 raise SystemExit(f"the training failed by itself; see {run_dir.with_suffix('.log')}")
             return None
-        if now >= moment and (not in_a_save or list((run_dir / "checkpoints").glob("*.tmp"))):
+        if now >= moment and (not in_a_save or half_done(run_dir)):
             break
         time.sleep(0.0005 if in_a_save else 0.005)
     os.kill(process, signal.SIGKILL)
     os.waitpid(process, 0)
-    half = " (a save half done)" if list((run_dir / "checkpoints").glob("*.tmp")) else ""
-    return f"{now:.1f} s, step {saved_step(run_dir)}{half}"
+    half = " (a save half done)" if half_done(run_dir) else ""
+    step = saved_step(run_dir)
+    return f"{now:.1f} s, step {'-' if step is None else step}{half}"
 
 
-def saved_step(run_dir: Path) -> str:
-    """The step that last.ckpt holds; - where there is none."""
+def half_done(run_dir: Path) -> bool:
+    """Whether there is a checkpoint that is not whole yet."""
+    return any((run_dir / "checkpoints").glob("*.tmp"))
+
+
+def saved_step(run_dir: Path) -> int | None:
+    """The step that last.ckpt holds; None where there is none."""
     last = run_dir / "checkpoints" / "last.ckpt"
-    return str(torch.load(last, weights_only=True)["global_step"]) if last.is_file() else "-"
+    return torch.load(last, weights_only=True)["global_step"] if last.is_file() else None
 
 
 def workers_left(session: int) -> int:
@@ -172,18 +200,43 @@ def digest(value: Any) -> str:
     return found.hexdigest()
 
 
-def told(folder: Path, overrides: list[str], draw: random.Random, kills: int, seconds: float) -> Story:
-    """Runs, kills and goes on until the end."""
-    story = Story()
+def unbroken(run_dir: Path, overrides: list[str]) -> Pace:
+    """Runs a training to its end; how long it took."""
+    begin, first = time.monotonic(), None
+    process = started(run_dir, overrides)
+    while (status := ended(process)) is None:
+        if first is None and (run_dir / "checkpoints" / "last.ckpt").is_file():
+            first = time.monotonic() - begin
+        time.sleep(0.005)
+    whole, steps = time.monotonic() - begin, saved_step(run_dir)
+    if status or first is None or not steps:
+        raise SystemExit(f"the unbroken training failed or saved nothing; see {run_dir.with_suffix('.log')}")
+    return Pace(first, whole, steps)
+
+
+def told(run_dir: Path, overrides: list[str], draw: random.Random, kills: int, pace: Pace) -> Story:
+    """Runs, kills `kills` times, goes on until the end; begun again if it ends before its last kill."""
+    haste = 1.0
     while True:
-        process = started(folder, overrides)
-        moment = killed(process, folder, draw, seconds) if len(story.moments) < kills else None
-        if moment is None:
-            if len(story.moments) == kills and os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]):
-                raise SystemExit(f"the training failed by itself; see {folder.with_suffix('.log')}")
+        story = Story()
+        shutil.rmtree(run_dir, ignore_errors=True)
+        while len(story.moments) < kills:
+            moment = draw.uniform(0.0, haste * pace.left(saved_step(run_dir) or 0))
+            process = started(run_dir, overrides)
+            found = killed(process, run_dir, moment, in_a_save=draw.random() < 0.5)
+            if found is None:
+                break
+            story.moments.append(found)
+            story.orphans += workers_left(process)
+        else:
+            if os.waitstatus_to_exitcode(os.waitpid(started(run_dir, overrides), 0)[1]):
+                raise SystemExit(f"the training failed by itself; see {run_dir.with_suffix('.log')}")
             return story
-        story.moments.append(moment)
-        story.orphans += workers_left(process)
+        haste *= 0.8
+        if haste < 0.1:
+            raise SystemExit(f"{run_dir.name} ended before its kill time and again: a training is too short")
+        after = f"after {len(story.moments)} of {kills} kills"
+        print(f"{run_dir.name} ended {after}; it is run again, with earlier moments.", file=sys.stderr)
 
 
 def main() -> None:
@@ -205,22 +258,21 @@ def main() -> None:
     for name in LIBRARIES:
         importlib.import_module(name)
 
-    begin = time.monotonic()
-    if told(folder / "unbroken", given.overrides, random.Random(0), 0, 0.0).moments:
-        raise AssertionError("the unbroken run was killed")
-    seconds = time.monotonic() - begin
+    if given.kills < 1 or given.times < 1:
+        parser.error(f"--times={given.times} and --kills={given.kills} must be at least 1")
+    pace = unbroken(folder / "unbroken", given.overrides)
     expected = left_by(folder / "unbroken")
-    print(f"The unbroken run took {seconds:.1f} s.\n")
+    print(f"The unbroken run took {pace.whole:.1f} s for {pace.steps} steps.\n")
     print("| run | killed after, last checkpoint then | workers left | differs in |")
     print("| ---: | --- | ---: | --- |", flush=True)
     wrong = 0
     for number in range(given.times):
         run_dir = folder / f"killed-{number}"
-        story = told(run_dir, given.overrides, random.Random(f"{given.seed}-{number}"), given.kills, seconds)
+        story = told(run_dir, given.overrides, random.Random(f"{given.seed}-{number}"), given.kills, pace)
         found = left_by(run_dir)
         story.differing = [name for name in expected if found[name] != expected[name]]
         wrong += bool(story.differing or story.orphans)
-        cells = ["; ".join(story.moments) or "ended before", str(story.orphans)]
+        cells = ["; ".join(story.moments), str(story.orphans)]
         cells.append(", ".join(story.differing) or "nothing")
         print(f"| {number + 1} | {' | '.join(cells)} |", flush=True)
         if not story.differing:
