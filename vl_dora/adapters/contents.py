@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from torch import nn
+from torch import Tensor, nn
 
 from vl_dora.adapters.apply import adaptation_of, adapted_layers
 from vl_dora.adapters.entry import Entry
@@ -40,9 +40,17 @@ def contents(network: nn.Module) -> dict[str, Entry]:
             if id(parameters[name]) not in own:
                 entries[plain_key(name, layers)] = Entry.of(parameters[name])
     for path in whole_modules(network):
-        for name, tensor in network.get_submodule(path).state_dict(keep_vars=True).items():
+        for name, tensor in _held(network.get_submodule(path)).items():
             entries[f"{PREFIX}{path}.{name}"] = Entry.of(tensor)
     return entries
+
+
+def _held(module: nn.Module) -> dict[str, Tensor]:
+    """What a module's state dict holds, taken without its hooks: FSDP's would release gathered weights."""
+    found: dict[str, Tensor] = {}
+    for path, inner in module.named_modules(remove_duplicate=False):
+        inner._save_to_state_dict(found, f"{path}." if path else "", True)
+    return found
 
 
 def low_rank(layer: AdaptedLayer) -> int | None:

@@ -55,11 +55,12 @@ def load_trainable_state(network: nn.Module, state: Mapping[str, Tensor]) -> Non
 
 def _changing(network: nn.Module) -> dict[str, Tensor]:
     rows = adaptation_of(network).audit.rows
+    # First: FSDP puts every process's shares in the place of gathered weights when a state dict is asked for.
+    saved = network.state_dict(keep_vars=True)
     parameters = dict(network.named_parameters())
     found: dict[str, Tensor] = {name: parameters[name] for row in rows for name in row.names}
     owners = {name.rpartition(".")[0] for row in rows if row.method == "full" for name in row.names}
     found.update(starts_of(adapted_layers(network)))
-    saved = network.state_dict(keep_vars=True)
     for name, buffer in network.named_buffers():
         if name.rpartition(".")[0] in owners and name in saved:
             found[name] = buffer
