@@ -130,14 +130,15 @@ def _train(config: DictConfig, run_dir: Path, start: Path | None) -> float | Non
     steps = trainer.global_step
     trainer.test(module, data, verbose=False)
 
+    seen = order.of_all()
     if trainer.is_global_zero:
         results = {
             **scored(config, built),
             "before": before.figures,
             "objective": {"name": config.objective, "value": objective, "step": checkpoints.best_step},
             "steps": steps,
-            "samples_seen": order.samples,
-            "data_order": order.digest or None,
+            "samples_seen": seen.samples,
+            "data_order": seen.digest or None,
             "seconds_of_training": round(times.fit_seconds, 3),
             "seconds_a_step": times.seconds_a_step(trainer.accumulate_grad_batches),
             **times.throughput(),

@@ -160,7 +160,7 @@ def run(folder: Path, *, kind: str, settings: dict, workers: int = 0, start: Pat
     return SimpleNamespace(
         last=last,
         best=best,
-        order=(order.digest, order.samples),
+        order=order.of_all(),
         kept=(keep.best_score, keep.best_step),
         rows=read_rows(folder / METRICS),
     )
