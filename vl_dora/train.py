@@ -68,14 +68,19 @@ def train(config: DictConfig) -> float | None:
 def _train(config: DictConfig, run_dir: Path, start: Path | None) -> float | None:
     import lightning
 
+    from vl_dora.adapters import save_adapter
     from vl_dora.building import build, build_trainer, encode_pictures, plain
     from vl_dora.evaluated import about, evaluation_folder
     from vl_dora.lightning_modules.checkpoints import KeepCheckpoints
     from vl_dora.lightning_modules.data_order import DataOrder
+    from vl_dora.lightning_modules.fsdp2 import ShardedStrategy
     from vl_dora.lightning_modules.kept_weights import KeepWeights
+    from vl_dora.lightning_modules.sharding import check_spreadable, whole
     from vl_dora.lightning_modules.watching import BaseScores, MovementWatch, StepTimes, ValidationLines
     from vl_dora.lightning_modules.written_answers import WrittenAnswers
+    from vl_dora.metrics_log import METRICS
     from vl_dora.pruning import ReportTrial
+    from vl_dora.reports.curve import write_curve
     from vl_dora.run_directory import ANALYSIS, CHECKPOINTS
     from vl_dora.run_report import circumstances, figures_of, scored, summary, write_outcome
 
@@ -105,6 +110,8 @@ def _train(config: DictConfig, run_dir: Path, start: Path | None) -> float | Non
         answers = WrittenAnswers(folder, about(config, data, None), resume=False)
         callbacks.append(answers)
     trainer = build_trainer(config, callbacks, with_loggers=True)
+    if isinstance(trainer.strategy, ShardedStrategy):
+        check_spreadable(module.network)
     if trainer.is_global_zero:
         _begin(run_dir, config, start, module.audit)
 
@@ -131,6 +138,9 @@ def _train(config: DictConfig, run_dir: Path, start: Path | None) -> float | Non
     trainer.test(module, data, verbose=False)
 
     seen = order.of_all()
+    with whole(module.network):
+        if trainer.is_global_zero and module.audit.trainable:
+            save_adapter(module.network, run_dir / "adapter")
     if trainer.is_global_zero:
         results = {
             **scored(config, built),
@@ -145,7 +155,8 @@ def _train(config: DictConfig, run_dir: Path, start: Path | None) -> float | Non
             **circumstances(config, built),
         }
         title = f"{built.task.name}, {data.evaluation_split}"
-        _finish(run_dir, module, title)
+        if module.audit.trainable:
+            write_curve(run_dir / METRICS, run_dir / "curve.png", title=title)
         write_outcome(built, run_dir, results, title=title)
         log.info("%s\n%s", summary(results), run_dir)
     if answers is not None:
@@ -170,16 +181,6 @@ def _begin(run_dir: Path, config: DictConfig, start: Path | None, audit: Any) ->
         draft.write_text(f"{audit.table()}\n", encoding="utf-8")
     write_results(run_dir / "audit.json", audit.to_dict())
     log.info("%s", audit.table())
-
-
-def _finish(run_dir: Path, module: Any, title: str) -> None:
-    from vl_dora.adapters import save_adapter
-    from vl_dora.metrics_log import METRICS
-    from vl_dora.reports.curve import write_curve
-
-    if module.audit.trainable:
-        save_adapter(module.network, run_dir / "adapter")
-        write_curve(run_dir / METRICS, run_dir / "curve.png", title=title)
 
 
 def main() -> None:

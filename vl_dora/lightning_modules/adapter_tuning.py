@@ -25,6 +25,15 @@ from vl_dora.batch import Batch, Prediction
 from vl_dora.lightning_modules.checkpoint_files import read_checkpoint
 from vl_dora.lightning_modules.gathering import gathered
 from vl_dora.lightning_modules.optimizer import OptimizerSettings
+from vl_dora.lightning_modules.sharding import (
+    forget_norms,
+    gather,
+    is_sharded,
+    put_together,
+    release,
+    shard,
+    spread_like,
+)
 from vl_dora.models.interface import Network
 from vl_dora.tasks.interface import ScoreReport, Task
 
@@ -96,6 +105,18 @@ class AdapterTuning(lightning.LightningModule):
         self.outcome: Outcome | None = None
         self.earlier: list[Prediction] = []
         self._predictions: list[Prediction] = []
+
+    def configure_model(self) -> None:
+        """Spreads the network over the processes when training starts, where the trainer asks for that.
+
+        Scoring needs all of it in every process, so what is only scored stays whole.
+
+        Raises:
+            ValueError: this network cannot be spread.
+        """
+        fits = self.trainer.state.fn == "fit"
+        if self.device_mesh is not None and fits and not is_sharded(self.network):
+            shard(self.network, self.device_mesh["data_parallel"])
 
     # --- training ---------------------------------------------------------------------------
 
@@ -173,6 +194,7 @@ class AdapterTuning(lightning.LightningModule):
 
     def _start(self) -> None:
         self._predictions = []
+        gather(self.network)
         if adapted_layers(self.network):  # type: ignore[arg-type]
             merge(self.network)  # type: ignore[arg-type]
 
@@ -190,6 +212,7 @@ class AdapterTuning(lightning.LightningModule):
     def _finish(self, split: str) -> None:
         if adapted_layers(self.network):  # type: ignore[arg-type]
             unmerge(self.network)  # type: ignore[arg-type]
+        release(self.network)
         predictions = gathered(self._predictions)
         answered = any(prediction.answers for prediction in predictions)
         self.outcome = Outcome(predictions, self.task.score(predictions) if answered else None)
@@ -199,8 +222,11 @@ class AdapterTuning(lightning.LightningModule):
     # --- checkpoints: what trains, nothing else -----------------------------------------------
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:  # type: ignore[override]
-        """The tensors that train, by their names in the network."""
-        return trainable_state(self.network)  # type: ignore[arg-type]
+        """The tensors that train, by their names in the network.
+
+        Of a network that is spread over processes all of them must call it, and the first alone has them.
+        """
+        return put_together(trainable_state(self.network))  # type: ignore[arg-type]
 
     def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
@@ -210,7 +236,12 @@ class AdapterTuning(lightning.LightningModule):
         Raises:
             ValueError: names are missing or left over, or a shape differs.
         """
-        load_trainable_state(self.network, state_dict)  # type: ignore[arg-type]
+        release(self.network)
+        parameters = dict(self.network.named_parameters())  # type: ignore[attr-defined]
+        state = {name: spread_like(t, parameters.get(name, t)) for name, t in state_dict.items()}
+        load_trainable_state(self.network, state)  # type: ignore[arg-type]
+        if is_sharded(self.network):
+            forget_norms(self.network)  # type: ignore[arg-type]
         return torch.nn.modules.module._IncompatibleKeys([], [])
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -11,8 +11,6 @@ import lightning
 import torch
 from safetensors.torch import save_file
 
-from vl_dora.adapters import trainable_state
-
 PATTERN = "step-*.safetensors"
 
 
@@ -46,8 +44,9 @@ class KeepWeights(lightning.Callback):
         if step not in self.steps or step == self._kept:
             return
         self._kept = step  # with accumulation a step is seen after several batches
+        state = pl_module.state_dict()  # in every process: weights may be spread over them
         if trainer.is_global_zero:
-            tensors = {name: t.cpu().contiguous() for name, t in trainable_state(pl_module.network).items()}
+            tensors = {name: t.cpu().contiguous() for name, t in state.items()}
             self.folder.mkdir(parents=True, exist_ok=True)
             path = self.folder / f"step-{step:06d}.safetensors"
             draft = path.with_suffix(".tmp")

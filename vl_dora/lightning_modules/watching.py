@@ -11,6 +11,7 @@ from typing import Any
 import lightning
 
 from vl_dora.adapters import MovementCheck
+from vl_dora.lightning_modules.sharding import whole
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +22,8 @@ PATIENCE = 10
 class MovementWatch(lightning.Callback):
     """Stops the run when, after the first steps, an adapter stood still or something frozen changed.
 
-    An adapter that no batch has reached by then is waited for, until ten times as many steps.
+    An adapter that no batch has reached by then is waited for, until ten times as many steps; of weights that
+    are spread over processes nobody sees that, so that each one that stands still is waited for.
 
     Args:
         step: optimizer steps after which to look, at least 2 (LoRA's A has no gradient before B moved).
@@ -39,19 +41,22 @@ class MovementWatch(lightning.Callback):
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         # A run that goes on from before that step is looked at as well, from where it goes on.
         if trainer.global_step < self.step <= trainer.estimated_stepping_batches:
-            self._check = MovementCheck(pl_module.network)
+            with whole(pl_module.network):
+                self._check = MovementCheck(pl_module.network)
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, *args: Any) -> None:
         if self._check is None or trainer.global_step < self.step:
             return
-        if trainer.global_step < PATIENCE * self.step and self._check.is_early():
-            return
-        check, self._check = self._check, None
-        check.check()
+        with whole(pl_module.network):
+            if trainer.global_step < PATIENCE * self.step and self._check.is_early():
+                return
+            check, self._check = self._check, None
+            check.check()
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         if self._check is not None and trainer.global_step >= self.step:
-            self._check.check()
+            with whole(pl_module.network):
+                self._check.check()
 
 
 class StepTimes(lightning.Callback):

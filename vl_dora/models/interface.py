@@ -20,6 +20,8 @@ class Network(Protocol):
 
     A network whose parameters all lie in one transformers model may name that module's path in a further
     attribute, `adapter_root`: adapter files then name modules as that model does, and plain PEFT reads them.
+    One that can be spread over processes (`trainer=fsdp2`) names in `blocks` the paths of the modules that
+    are gathered one at a time, layer by layer; only `loss`, `logits` and `generate` call them.
     """
 
     parts: Mapping[str, tuple[str, ...]]

@@ -37,6 +37,7 @@ class Llava(nn.Module):
     Attributes:
         unreachable: module path -> why no gradient reaches it; adapters there are refused.
         adapter_root: the transformers model, from which adapter files name modules.
+        blocks: paths of the language part's layers.
 
     Raises:
         ValueError: an option outside what is allowed; later: pictures that do not fit the places for them.
@@ -74,6 +75,8 @@ class Llava(nn.Module):
             "projector": ("llava.model.multi_modal_projector",),
             "language": ("llava.model.language_model", "llava.lm_head"),
         }
+        depth = config.text_config.num_hidden_layers
+        self.blocks = tuple(f"llava.model.language_model.layers.{number}" for number in range(depth))
         self.unreachable = {f"{TOWER}.{path}": why for path, why in self.vision.beyond().items()}
 
     @property
@@ -135,6 +138,9 @@ class Llava(nn.Module):
             attention_mask=mask.long(),
             num_beams=num_beams,
             max_new_tokens=max_new_tokens,
+            # Else transformers lets the processes of FSDP wait for each other at every token; here each holds
+            # all weights while it generates (`lightning_modules/sharding.py`).
+            synced_gpus=False,
             **fields,
         )
 
