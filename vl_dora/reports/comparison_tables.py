@@ -56,7 +56,7 @@ def interval_of(method: Method) -> str:
 
 def pair_rows(found: Comparison) -> tuple[list[str], list[list[str]]]:
     """Heads and one row a pair of methods."""
-    heads = ["second − first", "difference", "95 % interval", "p", "p (Holm)"]
+    heads = ["second − first", "difference", "95 % interval", "p of these runs", "corrected"]
     rows = [
         [
             f"{pair.second} − {pair.first}",
