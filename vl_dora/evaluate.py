@@ -24,9 +24,11 @@ def evaluate(changes: DictConfig) -> float | None:
     from vl_dora.building import build, build_trainer, encode_pictures
     from vl_dora.evaluated import about, evaluation_folder
     from vl_dora.lightning_modules.written_answers import WrittenAnswers
+    from vl_dora.peak_memory import start_anew
     from vl_dora.run_directory import read_config, settle_paths, write_config
     from vl_dora.run_report import circumstances, scored, summary, write_outcome
 
+    start_anew()
     run_dir = Path(str(changes.run)).expanduser().absolute()
     config = changed(read_config(run_dir), changes)
     config.paths.run_dir = str(run_dir)

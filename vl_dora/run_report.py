@@ -15,6 +15,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from vl_dora.building import Built, made, make_data
+from vl_dora.peak_memory import peak_memory
 from vl_dora.provenance import git_state, hardware, versions
 from vl_dora.repeating import chosen, repeats
 
@@ -109,22 +110,6 @@ def provenance(config: DictConfig) -> dict[str, Any]:
         "git": git_state(),
         "hardware": hardware(),
     }
-
-
-def peak_memory() -> dict[str, float | None]:
-    """Highest memory so far in MiB: resident size of this process, and torch's on the GPU (or None)."""
-    import torch
-
-    try:
-        import resource
-    except ImportError:  # Windows
-        resident = None
-    else:
-        # Kilobytes on Linux, bytes on macOS.
-        unit = 2**20 if sys.platform == "darwin" else 2**10
-        resident = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit, 1)
-    gpu = round(torch.cuda.max_memory_allocated() / 2**20, 1) if torch.cuda.is_available() else None
-    return {"process": resident, "gpu": gpu}
 
 
 def command() -> str:
