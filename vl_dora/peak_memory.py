@@ -31,7 +31,7 @@ def start_anew() -> None:
 
 
 def peak_memory() -> dict[str, float | None]:
-    """Highest memory since `start_anew` in MiB: resident of this process, and torch's on the GPU (or None)."""
+    """MiB, the highest since `start_anew`: resident size of the process, torch's on the GPU (or None)."""
     gpu = round(torch.cuda.max_memory_allocated() / 2**20, 1) if torch.cuda.is_available() else None
     return {"process": _resident(), "gpu": gpu}
 
