@@ -120,8 +120,9 @@ def spread_like(tensor: Tensor, parameter: Tensor) -> Tensor:
 def forget_norms(network: nn.Module) -> None:
     """Lets adapted layers compute their norms anew: on a GPU they cannot see that shares were written to."""
     for layer in adapted_layers(network).values():
-        if hasattr(layer, "refresh"):
-            layer.refresh()
+        refresh = getattr(layer, "refresh", None)  # of layers without a norm there is none
+        if callable(refresh):
+            refresh()
 
 
 def _groups(network: Any) -> list[FSDPModule]:
