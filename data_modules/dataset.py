@@ -16,7 +16,7 @@ import numpy as np
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from data_modules.collate import Sample
-from data_modules.reading import Places, Visuals
+from data_modules.reading import Places, Visuals, placed
 from vl_dora.batch import Batch, ClipRef, Example, ImageRef
 
 
@@ -79,11 +79,8 @@ class VisionLanguageDataset(Dataset):
         return Sample(example, target, weight, visuals)
 
     def _load(self, ref: ImageRef | ClipRef) -> Any:
-        try:
+        with placed(self.places, ref):
             return self.visuals.load_clip(ref) if isinstance(ref, ClipRef) else self.visuals.load(ref)
-        except ValueError as error:
-            where = None if self.places is None else self.places.of(ref)
-            raise type(error)(f"{where}: {error}" if where else str(error)) from None
 
     def _target(self, example: Example, epoch: int, index: int) -> tuple[str | None, float]:
         """The text to learn and its weight."""

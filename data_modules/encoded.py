@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from data_modules.reading import Places
+from data_modules.reading import Places, placed
 from data_modules.visuals import Pixels
 from vl_dora.batch import ClipRef, ImageRef
 
@@ -100,14 +100,11 @@ def _parts(
     part: list[tuple[ImageRef | ClipRef, np.ndarray]] = []
     num = 0
     for ref in refs:
-        try:
+        with placed(places, ref):
             if isinstance(ref, ClipRef):
                 shown[ref], frames = pixels.load_clip(ref)
             else:
                 frames = pixels.load(ref)[None]
-        except ValueError as error:
-            where = None if places is None else places.of(ref)
-            raise type(error)(f"{where}: {error}" if where else str(error)) from None
         part.append((ref, frames))
         num += len(frames)
         if num >= BATCH:

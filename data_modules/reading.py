@@ -6,7 +6,8 @@ Whatever is wrong with one sample passes through `BadSamples`, which either stop
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -149,6 +150,20 @@ class Places:
                 if ref in shown:
                     return where
         return None
+
+
+@contextmanager
+def placed(places: Places | None, ref: ImageRef | ClipRef) -> Iterator[None]:
+    """Puts "file, row N" before the error of a picture or clip, where it is known.
+
+    Raises:
+        ValueError: the error, of its own kind.
+    """
+    try:
+        yield
+    except ValueError as error:
+        where = None if places is None else places.of(ref)
+        raise type(error)(f"{where}: {error}" if where else str(error)) from None
 
 
 def drawn_subset(
