@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,7 +13,10 @@ import torch
 from safetensors.torch import load_file
 
 from vl_dora.adapters import apply_adapters, load_trainable_state, merged, save_adapter, trainable_state
+from vl_dora.batch import Batch, Example
 from vl_dora.lightning_modules import sharding
+
+pytestmark = pytest.mark.slow
 
 WORKER = """
 import runpy, sys
@@ -94,7 +98,11 @@ def trained(network, batches) -> dict:
 def work(mesh, rank: int, given: str, out: str) -> None:
     """What each of the two processes does."""
     every = {}
-    batches, shown = torch.load(given, weights_only=False)
+    tensors = torch.load(given, weights_only=True)
+    batches, shown = (
+        [[unpacked(part) for part in parts] for parts in tensors["steps"]],
+        unpacked(tensors["shown"]),
+    )
     for name in CASES:
         network = network_of(name)
         num_weights = sum(p.numel() for p in network.parameters())
@@ -120,6 +128,16 @@ def work(mesh, rank: int, given: str, out: str) -> None:
     torch.save(every, f"{out}.pt")
 
 
+def packed(batch: Batch) -> dict[str, torch.Tensor]:
+    values = {field.name: getattr(batch, field.name) for field in fields(batch)}
+    return {name: value for name, value in values.items() if isinstance(value, torch.Tensor)}
+
+
+def unpacked(tensors: dict[str, torch.Tensor]) -> Batch:
+    examples = tuple(Example(str(number), "", "") for number in range(len(tensors["input_ids"])))
+    return Batch(examples, **tensors)
+
+
 def trainable_state_without_hooks(network) -> dict:
     return {name: p.detach().clone() for name, p in network.named_parameters() if p.requires_grad}
 
@@ -142,7 +160,8 @@ def outcome(conversation_batch, tmp_path_factory):
         for step, parts in enumerate(STEPS)
     ]
     shown = conversation_batch([(1, [5, 6, 7], []), (1, [10, 4], [])])
-    torch.save((batches, shown), folder / "given")
+    steps = [[packed(part) for part in parts] for parts in batches]
+    torch.save({"steps": steps, "shown": packed(shown)}, folder / "given")
     workers = [
         subprocess.Popen(
             [sys.executable, "-c", WORKER, __file__, str(rank)]
