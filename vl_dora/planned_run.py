@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -13,10 +13,10 @@ from vl_dora.adapters import AdaptationAudit
 from vl_dora.building import made, make_data, make_tokenizer
 from vl_dora.plan import module_on_meta
 from vl_dora.planning.asked import Lengths, PlannedBatch, planned_batch, processes
-from vl_dora.planning.batch_shape import BatchShape
+from vl_dora.planning.equal_layers import SHORT, Stack, lengthened, stack_of
 from vl_dora.planning.quantized_weights import with_quantized_weights
-from vl_dora.planning.shapes_only import ShapesOnly
-from vl_dora.planning.step import StepCost, training_step
+from vl_dora.planning.step import training_step
+from vl_dora.planning.step_cost import StepCost, Trace
 from vl_dora.planning.table import batch_line, cost_lines, memory_table, whole
 from vl_dora.planning.training_lengths import lengths_of
 from vl_dora.planning.verdict import CONTEXT, Verdict, changes, largest_batch
@@ -67,10 +67,11 @@ class PlannedRun:
         trains = None if tower is None else module.audit.parts["vision"].trainable > 0
         parts = config.data.get("parts") or {_name(config): config.data}
         lengths, unread = _lengths(config, parts)
-        batches = tuple(
+        planned = (
             planned_batch(config, task, part, tower_trains=trains, lengths=lengths.get(task))
             for task, part in parts.items()
         )
+        batches = tuple(_encoded(batch, module.network) for batch in planned)
         costs = tuple(cost_of(config, batch, device) for batch in batches)
         run = cls(config, device, module.audit, batches, costs, None, unread)
         return run if memory is None else replace(run, verdict=run._judged(memory))
@@ -161,32 +162,48 @@ class PlannedRun:
 
 
 def cost_of(config: DictConfig, batch: PlannedBatch, device: str) -> StepCost:
-    """One step of a fresh network on a batch."""
+    """One step of a fresh network on a batch; of many equal layers a few are run (`equal_layers.py`)."""
     module = module_on_meta(config)
+    stack = stack_of(module.network)
+    if stack is None:
+        trace = _trace(config, module, batch, device)
+    else:
+        short, longer = (_trace_of_short(config, stack, SHORT + more, batch, device) for more in (0, 1))
+        trace = lengthened(short, longer, stack.count - SHORT - 1)
+    return with_quantized_weights(trace.cost(), module.network, module.audit)
 
-    def make(shapes: ShapesOnly) -> Any:
-        shape = batch.shape
-        if batch.encoded:
-            shape = replace(shape, features=_encoded(module.network.vision, shapes, shape))
-        return shape.make(shapes)
 
-    cost = training_step(
+def _trace_of_short(config: DictConfig, stack: Stack, count: int, batch: PlannedBatch, device: str) -> Trace:
+    module = module_on_meta(config)
+    stack.cut(module.network, count)
+    return _trace(config, module, batch, device, stack.layers(module.network))
+
+
+def _trace(
+    config: DictConfig, module: Any, batch: PlannedBatch, device: str, layers: Sequence[Any] = ()
+) -> Trace:
+    return training_step(
         module,
-        make,
+        batch.shape.make,
         device=device,
         precision=str(config.trainer.precision),
         accumulates=config.trainer.accumulate_grad_batches > 1,
+        layers=layers,
     )
-    return with_quantized_weights(cost, module.network, module.audit)
 
 
-def _encoded(tower: Any, shapes: ShapesOnly, shape: BatchShape) -> tuple[int, int]:
-    """(N, F) of what a tower makes of one picture."""
+def _encoded(batch: PlannedBatch, network: Any) -> PlannedBatch:
+    """The batch with what a tower on the meta device makes of its pictures, where it sees them once."""
     import torch
 
-    with shapes, torch.no_grad():
-        features = tower.eval()(shapes.empty(1, 3, shape.pixels, shape.pixels, dtype=torch.uint8))
-    return int(features.shape[1]), int(features.shape[2])
+    if not batch.encoded:
+        return batch
+    pixels = batch.shape.pixels
+    with torch.no_grad():
+        features = network.vision.eval()(torch.empty(1, 3, pixels, pixels, dtype=torch.uint8, device="meta"))
+    return replace(
+        batch, shape=replace(batch.shape, features=(int(features.shape[1]), int(features.shape[2])))
+    )
 
 
 def _name(config: DictConfig) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from vl_dora.planning.ledger import Ledger
+from vl_dora.planning.ledger import Ledger, Moment
 
 FLOAT = 4
 
@@ -24,20 +24,23 @@ def test_views_count_once_and_nothing_counts_after_its_end():
     assert ledger.peak == 2 * 30 * FLOAT
 
 
-def test_kinds_sum_to_the_peak_and_moved_tensors_change_their_kind():
+def test_kinds_sum_to_the_peak_of_a_place_and_moved_tensors_change_their_kind():
     ledger = Ledger()
     weight = torch.zeros(7)
     ledger.enter([weight], "weights")
-    ledger.kind = "first"
+    ledger.kind = ledger.place = "first"
     with ledger:
         made = weight * 2
-        ledger.kind = "second"
+        ledger.kind = ledger.place = "second"
         more = made * 2
     ledger.enter([made], "kept")
     assert dict(ledger.alive) == {"weights": 28, "first": 0, "second": 28, "kept": 28}
-    assert ledger.at_peak == {"weights": 28, "first": 28, "second": 28}
-    assert (ledger.peak, ledger.peak_kind) == (84, "second")
+    assert ledger.highest["first"] == Moment(56, {"weights": 28, "first": 28})
+    assert ledger.highest["second"] == Moment(84, {"weights": 28, "first": 28, "second": 28})
+    assert ledger.peak == 84
     del more
+    ledger.begin("third")
+    assert ledger.highest == {"third": Moment(56, {"weights": 28, "kept": 28})}
 
 
 def test_sizes_are_rounded_up_to_the_allocators_steps():

@@ -7,7 +7,7 @@ import torch
 
 from vl_dora.adapters import apply_adapters
 from vl_dora.planning.quantized_weights import held, with_quantized_weights
-from vl_dora.planning.step import StepCost
+from vl_dora.planning.step_cost import StepCost
 
 
 def test_a_weight_takes_half_a_byte_a_number_and_its_scales():

@@ -60,7 +60,7 @@ def allocated_peak(module: Module, batch: Batch) -> int:
 
 def planned(module: Module, shape: BatchShape, **options) -> object:
     usual = {"device": "cpu", "precision": "32-true", "accumulates": False}
-    return training_step(module, shape.make, **{**usual, **options})
+    return training_step(module, shape.make, **{**usual, **options}).cost()
 
 
 @pytest.mark.parametrize(

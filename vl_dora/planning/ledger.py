@@ -1,8 +1,9 @@
 """A ledger of tensor memory: how many bytes are alive, of what kind, and the most there ever were.
 
-Every operator that torch runs inside of the ledger is seen, those of the backward pass included. A storage
-counts from the operator that made it until nothing refers to it, once, however many views there are. What a
-kernel allocates for itself and frees before it returns is not seen.
+The most is kept for each place, a name that the caller gives to what runs from then on. Every operator that
+torch runs inside of the ledger is seen, those of the backward pass included. A storage counts from the
+operator that made it until nothing refers to it, once, however many views there are. What a kernel allocates
+for itself and frees before it returns is not seen.
 """
 
 from __future__ import annotations
@@ -10,11 +11,25 @@ from __future__ import annotations
 import weakref
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A state of the ledger.
+
+    Args:
+        total: bytes alive.
+        kinds: kind -> bytes alive, without those of which there are none.
+    """
+
+    total: int
+    kinds: dict[str, int]
 
 
 class Ledger(TorchDispatchMode):
@@ -25,20 +40,18 @@ class Ledger(TorchDispatchMode):
 
     Attributes:
         kind: what newly made storages are entered as.
+        place: what moments are kept under.
         alive: kind -> bytes alive now.
-        peak: the most bytes that were alive at once.
-        at_peak: kind -> bytes alive at that moment.
-        peak_kind: `kind` at that moment.
+        highest: place -> the moment at which the most bytes were alive there.
     """
 
     def __init__(self, granularity: int = 1) -> None:
         super().__init__()
         self.granularity = granularity
         self.kind = "other"
+        self.place = "start"
         self.alive: Counter[str] = Counter()
-        self.peak = 0
-        self.at_peak: dict[str, int] = {}
-        self.peak_kind = self.kind
+        self.highest: dict[str, Moment] = {}
         self._total = 0
         self._entries: dict[int, tuple[weakref.ref, str, int]] = {}
 
@@ -47,22 +60,26 @@ class Ledger(TorchDispatchMode):
         """Bytes alive now."""
         return self._total
 
+    @property
+    def now(self) -> Moment:
+        """What is alive now."""
+        return Moment(self._total, {kind: size for kind, size in self.alive.items() if size})
+
+    @property
+    def peak(self) -> int:
+        """The most bytes that were alive at once, wherever that was."""
+        return max((moment.total for moment in self.highest.values()), default=0)
+
     def enter(self, tensors: Iterable[Tensor], kind: str) -> None:
         """Enters tensors that exist already under a kind, or moves what is known to that kind."""
         for tensor in tensors:
             self._see(tensor, kind, move=True)
         self._watch_peak()
 
-    def move(self, source: str, target: str) -> None:
-        """Everything alive of one kind becomes another."""
-        for key, (reference, kind, size) in self._entries.items():
-            if kind == source:
-                self._entries[key] = (reference, target, size)
-        self.alive[target] += self.alive.pop(source, 0)
-
-    def start_peak(self) -> None:
-        """Forgets earlier peaks."""
-        self.peak = 0
+    def begin(self, place: str) -> None:
+        """Forgets the moments of all places and begins with one."""
+        self.highest.clear()
+        self.place = place
         self._watch_peak()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: Any = None) -> Any:
@@ -103,6 +120,6 @@ class Ledger(TorchDispatchMode):
             self._total -= entry[2]
 
     def _watch_peak(self) -> None:
-        if self._total > self.peak:
-            self.peak, self.peak_kind = self._total, self.kind
-            self.at_peak = {kind: size for kind, size in self.alive.items() if size}
+        known = self.highest.get(self.place)
+        if known is None or self._total > known.total:
+            self.highest[self.place] = self.now

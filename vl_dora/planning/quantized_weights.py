@@ -14,7 +14,7 @@ from dataclasses import replace
 from torch import Tensor, nn
 
 from vl_dora.adapters import AdaptationAudit
-from vl_dora.planning.step import StepCost
+from vl_dora.planning.step_cost import StepCost
 
 
 def held(weight: Tensor, quantization: str) -> int:

@@ -27,12 +27,18 @@ _INDEXED = (
 )
 
 
+class _Fakes(FakeTensorMode):
+    """Torch's own looks for a GPU's driver whenever it is entered; all that is fake here is on a CPU."""
+
+    avoid_device_init = True  # type: ignore[assignment]
+
+
 class ShapesOnly(TorchDispatchMode):
     """Inside of it fake and real tensors may meet."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._fakes = FakeTensorMode(allow_non_fake_inputs=True)
+        self._fakes = _Fakes(allow_non_fake_inputs=True)
 
     def empty(self, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
         """A fake tensor."""
@@ -80,7 +86,9 @@ class ShapesOnly(TorchDispatchMode):
             args = (args[0], _counted(args[1]), *args[2:])
         if func is aten.masked_scatter_backward.default:
             return args[0].new_empty(args[2])
-        return func(*map(self._fake, args), **{name: self._fake(value) for name, value in kwargs.items()})
+        args, kwargs = (*map(self._fake, args),), {name: self._fake(value) for name, value in kwargs.items()}
+        # What `func(*args, **kwargs)` would come to after a search for the mode of its tensors.
+        return self._fakes.dispatch(func, (FakeTensor,), args, kwargs)
 
     def _fake(self, leaf: Any) -> Any:
         if isinstance(leaf, list | tuple):

@@ -7,9 +7,8 @@ before are still held during the forward pass. See `ledger.py` for what is count
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -18,9 +17,11 @@ from torch import nn
 from vl_dora.adapters import adapted_layers
 from vl_dora.batch import Batch
 from vl_dora.planning.gpu_kernels import GpuKernels
+from vl_dora.planning.layer_places import watch
 from vl_dora.planning.ledger import Ledger
 from vl_dora.planning.operations import Operations
 from vl_dora.planning.shapes_only import ShapesOnly
+from vl_dora.planning.step_cost import Trace
 
 # Lightning's words -> (dtype of autocast, dtype that the whole network is cast to).
 PRECISIONS: dict[str, tuple[torch.dtype | None, torch.dtype | None]] = {
@@ -35,36 +36,6 @@ PRECISIONS: dict[str, tuple[torch.dtype | None, torch.dtype | None]] = {
 }
 # Sizes to which torch's allocators round: on a CPU as asked for, in steps of 64 bytes; on a GPU 512.
 GRANULARITY = {"cpu": 64, "cuda": 512}
-KINDS = ("weights", "gradients", "optimizer", "batch", "activations", "working")
-
-
-@dataclass(frozen=True)
-class StepCost:
-    """What one training step takes, in bytes and floating-point operations (a multiplication is one).
-
-    Args:
-        weights: of all that the network holds, frozen and trainable, buffers included.
-        gradients: of all that trains.
-        optimizer: state of AdamW.
-        batch: what the loader gives.
-        activations: what the forward pass leaves for the backward, and what adapters hold for a step.
-        peak: the most that is alive at once.
-        at_peak: kind -> bytes then; `working` is what the backward pass or the optimizer has made by then.
-        phase: where that is: forward, backward or optimizer.
-        forward_flops: of one micro-batch.
-        backward_flops: of one micro-batch, recomputation of checkpoints included.
-    """
-
-    weights: int
-    gradients: int
-    optimizer: int
-    batch: int
-    activations: int
-    peak: int
-    phase: str
-    forward_flops: int
-    backward_flops: int
-    at_peak: dict[str, int] = field(default_factory=dict)
 
 
 def training_step(
@@ -74,7 +45,8 @@ def training_step(
     device: str,
     precision: str,
     accumulates: bool,
-) -> StepCost:
+    layers: Sequence[nn.Module] = (),
+) -> Trace:
     """Runs a step of a Lightning module on the meta device, whose network is fake afterwards.
 
     Args:
@@ -83,6 +55,7 @@ def training_step(
         device: cpu or cuda: whose kernels are meant.
         precision: one of `PRECISIONS`.
         accumulates: a step takes several batches, so that gradients are there during the backward pass.
+        layers: modules that run one after the other; each is a place of the trace (`layer_places.py`).
     """
     narrow, cast = PRECISIONS[precision]
     network = module.network
@@ -99,15 +72,16 @@ def training_step(
     weights = ledger.total
     batch = make_batch(shapes)
     ledger.enter(_tensors(batch), "batch")
+    handles = watch(layers, ledger)
     if not trained:
         return _forward_alone(network, batch, ledger, shapes, device, narrow)
-    handles = [
+    handles += [
         parameter.register_post_accumulate_grad_hook(lambda p: ledger.enter([p.grad], "gradients"))
         for parameter in trained
     ]
     with _planned(shapes, ledger, device):
         state = _earlier_step(trained, ledger)
-        ledger.start_peak()
+        ledger.begin("forward")
         with forward, _autocast(narrow):
             ledger.kind = "activations"
             loss = network.loss(batch)
@@ -115,36 +89,32 @@ def training_step(
         if not accumulates:
             network.zero_grad()
         with backward:
-            ledger.kind = "working"
+            ledger.kind, ledger.place = "working", "backward"
             _backward(loss)
         del loss
     for handle in handles:
         handle.remove()
     sizes = [p.numel() * p.element_size() for p in trained]
-    extra = _copies(network) if device == "cpu" else 0
-    at_peak = {**ledger.at_peak, "activations": ledger.at_peak.get("activations", 0) + extra}
-    peak, phase = ledger.peak + extra, {"activations": "forward", "working": "backward"}[ledger.peak_kind]
     # Beside its state AdamW holds roots of second moments: on a GPU all of them at once, on a CPU two of one
     # tensor at a time (torch's `_multi_tensor_adam` and `_single_tensor_adam`).
     update = sum(sizes) if device == "cuda" else 2 * max(sizes)
-    after = ledger.total + extra + update
-    if after > peak:
-        held = ledger.alive["activations"] + extra
-        left = ledger.alive["working"] + update
-        at_peak = {**ledger.alive, "activations": held, "working": left}
-        peak, phase = after, "optimizer"
-    return StepCost(
-        weights=weights,
-        gradients=sum(sizes),
-        optimizer=sum(p.numel() * p.element_size() for p in state),
-        batch=ledger.alive["batch"],
-        activations=activations + extra,
-        peak=peak,
-        at_peak=at_peak,
-        phase=phase,
-        forward_flops=forward.count,
-        backward_flops=backward.count,
-    )
+    moments = {place: moment.kinds for place, moment in ledger.highest.items()}
+    moments["optimizer"] = _with(ledger.now.kinds, "working", update)
+    extra = _copies(network) if device == "cpu" else 0
+    totals = {
+        "weights": weights,
+        "gradients": sum(sizes),
+        "optimizer": sum(p.numel() * p.element_size() for p in state),
+        "batch": ledger.alive["batch"],
+        "activations": activations + extra,
+        "forward_flops": forward.count,
+        "backward_flops": backward.count,
+    }
+    return Trace(totals, {place: _with(kinds, "activations", extra) for place, kinds in moments.items()})
+
+
+def _with(kinds: Mapping[str, int], kind: str, size: int) -> dict[str, int]:
+    return {**kinds, kind: kinds.get(kind, 0) + size}
 
 
 def _backward(loss: torch.Tensor) -> None:
@@ -166,26 +136,23 @@ def _earlier_step(trained: list[nn.Parameter], ledger: Ledger) -> list[torch.Ten
 
 def _forward_alone(
     network: Any, batch: Batch, ledger: Ledger, shapes: ShapesOnly, device: str, narrow: Any
-) -> StepCost:
+) -> Trace:
     """Where nothing trains, a forward pass without gradient is all there is."""
     forward = Operations()
     network.eval()
     with _planned(shapes, ledger, device), forward, _autocast(narrow), torch.no_grad():
-        ledger.start_peak()
+        ledger.begin("forward")
         ledger.kind = "activations"
         network.loss(batch)
-    return StepCost(
-        weights=ledger.alive["weights"],
-        gradients=0,
-        optimizer=0,
-        batch=ledger.alive["batch"],
-        activations=0,
-        peak=ledger.peak,
-        at_peak={**ledger.at_peak, "working": ledger.at_peak.get("activations", 0), "activations": 0},
-        phase="forward",
-        forward_flops=forward.count,
-        backward_flops=0,
-    )
+    totals = dict.fromkeys(("gradients", "optimizer", "activations", "backward_flops"), 0)
+    totals |= {"weights": ledger.alive["weights"], "batch": ledger.alive["batch"]}
+    # Nothing is kept for a backward pass.
+    words = {"activations": "working"}
+    moments = {
+        place: {words.get(kind, kind): size for kind, size in moment.kinds.items()}
+        for place, moment in ledger.highest.items()
+    }
+    return Trace({**totals, "forward_flops": forward.count}, moments)
 
 
 @contextmanager

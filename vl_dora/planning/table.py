@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from vl_dora.planning.asked import PlannedBatch
 from vl_dora.planning.memory_units import shown
-from vl_dora.planning.step import StepCost
+from vl_dora.planning.step_cost import StepCost
 
 ROWS = (
     ("weights", "weights"),
