@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.resources
 import json
+import socket
 
 import hydra
 import pytest
@@ -10,6 +12,11 @@ import pytest
 from vl_dora.plan import audit_of, plan
 from vl_dora.planned_run import PlannedRun
 
+EXPERIMENTS = sorted(
+    file.name.removesuffix(".yaml")
+    for file in importlib.resources.files("vl_dora.conf").joinpath("experiment").iterdir()
+    if file.name.endswith(".yaml")
+)
 BATCH = ["batch.prompt_tokens=9", "batch.target_tokens=4", "batch.pictures=1"]
 
 
@@ -103,19 +110,53 @@ def test_lengths_and_epochs_are_those_of_the_data_where_it_is_there(small):
     assert batch.epoch.tokens == sum(prompts) + sum(targets)
 
 
+@pytest.fixture
+def no_network(monkeypatch):
+    """Whoever asks for a name or a connection fails."""
+
+    def refused(*args: object, **options: object) -> None:
+        raise AssertionError("a plan asked the network")
+
+    for name in ("connect", "connect_ex"):
+        monkeypatch.setattr(socket.socket, name, refused)
+    monkeypatch.setattr(socket, "getaddrinfo", refused)
+
+
 @pytest.mark.slow
-def test_llava_7b_is_planned_as_the_paper_trains_it(nowhere):
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_experiment_is_planned_without_data_and_network(experiment, nowhere, no_network, capsys):
+    options = ("output=json", "device_memory=24GB", "paths.run_dir=unused", nowhere)
+    plan(composed(f"experiment={experiment}", *options))
+    found = json.loads(capsys.readouterr().out)
+    assert found["fits"] is True and "not here" in found["lengths_not_from_data"]
+    parts = {"vl_bart_image": 4, "vl_bart_video": 4}
+    assert len(found["steps"]) == parts.get(experiment, 1)
+    for step in found["steps"]:
+        memory, trains = step["memory"], found["trainable"] > 0
+        kinds = ("gradients", "optimizer", "activations", "backward_flops")
+        assert [memory[kind] > 0 for kind in kinds] == [trains] * len(kinds)
+        assert memory["forward_flops"] > 0
+        assert sum(memory["at_peak"].values()) == memory["peak"] > memory["weights"] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("model", "layers", "width", "weights"),
+    [("llava_1_5_7b", 32, 4096, 6.7e9), ("llava_1_5_13b", 40, 5120, 13.0e9)],
+)
+def test_llava_is_planned_as_the_paper_trains_it(model, layers, width, weights, nowhere, no_network):
     """Frozen weights take two bytes, what trains four; checkpointing keeps a state a layer."""
-    choices = ("experiment=llava_instruct", "model=llava_1_5_7b", "adapter=llava_dora")
+    choices = ("experiment=llava_instruct", f"model={model}", "adapter=llava_dora")
     run = PlannedRun.of(composed(*choices, "trainer.devices=8", nowhere), "cuda", 24 * 10**9)
     (cost,) = run.costs
     trainable, total = run.audit.trainable, run.audit.total
     assert cost.weights == pytest.approx(2 * (total - trainable) + 4 * trainable, rel=1e-3)
     assert cost.gradients == 4 * trainable and cost.optimizer == 8 * trainable
-    states = 32 * 4 * 2048 * 4096 * 2  # layers, samples, tokens, width, bytes
+    samples, tokens = run.batches[0].shape.samples, 2048
+    states = layers * samples * tokens * width * 2  # bytes
     assert states < cost.activations < 2 * states
-    # 2 a weight of the language part forward, twice as much with what checkpoints compute again, and once dx.
-    tokens = 4 * 2048
-    assert cost.forward_flops == pytest.approx(2 * 6.7e9 * tokens, rel=0.15)
+    # 2 a weight of the language part forward, and the backward pass computes checkpoints again beside dx.
+    assert cost.forward_flops == pytest.approx(2 * weights * samples * tokens, rel=0.15)
+    assert cost.backward_flops == pytest.approx(2 * cost.forward_flops, rel=0.15)
     assert run.needed(cost) == cost.peak + cost.gradients + 2**29  # DDP's buckets, CUDA's own
     assert not run.verdict.fits
