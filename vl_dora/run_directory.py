@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -182,6 +183,8 @@ def in_sweep() -> bool:
 def find_runs(given: Any) -> list[Path]:
     """The run directories meant by one path or a list of paths, folders of runs being searched.
 
+    Those of one folder come in the order of their names, numbers by their size, as a sweep numbers its trials.
+
     Raises:
         FileNotFoundError: a path is no folder, or holds no run.
     """
@@ -192,11 +195,18 @@ def find_runs(given: Any) -> list[Path]:
             raise FileNotFoundError(
                 f"runs={one} is not a folder; give a run directory or one that holds some"
             )
-        here = sorted(path.parent for path in folder.rglob(CONFIG) if "evaluations" not in path.parts)
+        every = (path.parent for path in folder.rglob(CONFIG) if "evaluations" not in path.parts)
+        here = sorted(every, key=_natural_order)
         if not here:
             raise FileNotFoundError(f"runs={one} holds no run directory (no {CONFIG} in it)")
         found += here
     return list(dict.fromkeys(found))
+
+
+def _natural_order(path: Path) -> list[tuple[int, str]]:
+    """A key by which a10 comes after a9."""
+    parts = re.split(r"(\d+)", str(path))
+    return [(int(part), "") if place % 2 else (0, part) for place, part in enumerate(parts)]
 
 
 def choice_of(group: str) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ class Trial:
             self.settings.get("adapter.language.method", self.settings.get("adapter.language", "unknown"))
         )
 
-    @property
+    @cached_property  # asked for once a sample
     def scores(self) -> dict[str, float]:
         """id -> score of the sample, percent; samples that do not count are absent."""
         return {name: line["score"] for name, line in self.answers.items() if line.get("score") is not None}
