@@ -183,7 +183,7 @@ def in_sweep() -> bool:
 def find_runs(given: Any) -> list[Path]:
     """The run directories meant by one path or a list of paths, folders of runs being searched.
 
-    Those of one folder come in the order of their names, numbers by their size, as a sweep numbers its trials.
+    Those of one folder come in the order of their names, numbers by size, as a sweep numbers its trials.
 
     Raises:
         FileNotFoundError: a path is no folder, or holds no run.
