@@ -102,7 +102,8 @@ class PlannedRun:
             smaller = replace(batch, shape=batch.shape.resized(number))
             return self.needed(cost_of(self.config, smaller, self.device))
 
-        fewer = largest_batch(batch.shape.samples, memory, with_samples, needed)
+        still = needed - cost.peak + cost.weights + cost.gradients + cost.optimizer
+        fewer = largest_batch(batch.shape.samples, memory, with_samples, needed, still=still)
         found = (*changes(tried, memory), *([fewer] if fewer else []))
         return Verdict(memory, needed, found, CONTEXT[self.device])
 

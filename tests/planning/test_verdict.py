@@ -27,7 +27,7 @@ def test_a_smaller_batch_fits_and_is_found_in_few_steps(peak_of, memory):
         return peak_of(number)
 
     samples = 64
-    change = largest_batch(samples, memory, measured, peak_of(samples))
+    change = largest_batch(samples, memory, measured, peak_of(samples), still=90)
     number = int(change.options.removeprefix("data.batch_size="))
     assert change.peak == peak_of(number) <= memory and number < samples
     best = max(n for n in range(1, samples) if peak_of(n) <= memory)
@@ -36,12 +36,26 @@ def test_a_smaller_batch_fits_and_is_found_in_few_steps(peak_of, memory):
 
 
 def test_on_a_line_the_largest_batch_is_found_exactly():
-    assert largest_batch(64, 299, lambda n: 100 + 10 * n, 740) == Change("data.batch_size=19", 290)
+    tried: list[int] = []
+
+    def measured(number: int) -> int:
+        tried.append(number)
+        return 100 + 10 * number
+
+    assert largest_batch(64, 299, measured, 740, still=100) == Change("data.batch_size=19", 290)
+    assert tried == [19, 20]
 
 
 def test_where_one_sample_is_too_much_no_batch_is_named():
-    assert largest_batch(64, 105, lambda n: 100 + 10 * n, 740) is None
-    assert largest_batch(1, 105, lambda n: 110, 110) is None
+    assert largest_batch(64, 105, lambda n: 100 + 10 * n, 740, still=100) is None
+    assert largest_batch(1, 105, lambda n: 110, 110, still=100) is None
+
+
+def test_where_what_every_batch_needs_is_too_much_none_is_tried():
+    def measured(number: int) -> int:
+        raise AssertionError(number)
+
+    assert largest_batch(64, 99, measured, 740, still=100) is None
 
 
 def test_only_changes_that_fit_are_kept():

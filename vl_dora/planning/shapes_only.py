@@ -30,7 +30,7 @@ _INDEXED = (
 class _Fakes(FakeTensorMode):
     """Torch's own looks for a GPU's driver whenever it is entered; all that is fake here is on a CPU."""
 
-    avoid_device_init = True  # type: ignore[assignment]
+    avoid_device_init = True
 
 
 class ShapesOnly(TorchDispatchMode):

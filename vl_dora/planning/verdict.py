@@ -9,8 +9,8 @@ from vl_dora.planning.memory_units import shown
 
 # What a CUDA process takes for itself before the first tensor: 0.3 to 0.6 GiB by card and driver.
 CONTEXT = {"cpu": 0, "cuda": 2**29}
-# Batches that are run on shapes in search of the largest that fits, beside that of one sample.
-PROBES = 4
+# Batches that are run on shapes in search of the largest that fits.
+PROBES = 5
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,9 @@ class Verdict:
         return f"{need}; it fits with {options}"
 
 
-def largest_batch(samples: int, memory: int, peak_of: Callable[[int], int], peak: int) -> Change | None:
+def largest_batch(
+    samples: int, memory: int, peak_of: Callable[[int], int], peak: int, *, still: int
+) -> Change | None:
     """A smaller micro-batch that fits, the largest or nearly so; what is named has been measured.
 
     Args:
@@ -74,13 +76,11 @@ def largest_batch(samples: int, memory: int, peak_of: Callable[[int], int], peak
         memory: bytes of the device.
         peak_of: bytes needed with so many samples.
         peak: bytes needed with `samples`.
+        still: bytes that every batch needs, however small.
     """
-    if samples == 1:
+    if still > memory:
         return None
-    least = peak_of(1)
-    if least > memory:
-        return None
-    low, held, high, over, near = 1, least, samples, peak, False
+    low, held, high, over, near = 0, still, samples, peak, False
     for _ in range(PROBES):
         if high - low <= 1:
             break
@@ -96,7 +96,7 @@ def largest_batch(samples: int, memory: int, peak_of: Callable[[int], int], peak
             low, held = number, found
         else:
             high, over = number, found
-    return Change(f"data.batch_size={low}", held)
+    return Change(f"data.batch_size={low}", held) if low else None
 
 
 def changes(tried: Sequence[tuple[str, int]], memory: int) -> tuple[Change, ...]:
