@@ -79,11 +79,13 @@ def _train(config: DictConfig, run_dir: Path, start: Path | None) -> float | Non
     from vl_dora.lightning_modules.watching import BaseScores, MovementWatch, StepTimes, ValidationLines
     from vl_dora.lightning_modules.written_answers import WrittenAnswers
     from vl_dora.metrics_log import METRICS
+    from vl_dora.peak_memory import start_anew
     from vl_dora.pruning import ReportTrial
     from vl_dora.reports.curve import write_curve
     from vl_dora.run_directory import ANALYSIS, CHECKPOINTS
     from vl_dora.run_report import circumstances, figures_of, scored, summary, write_outcome
 
+    start_anew()
     OmegaConf.resolve(config)
     built = build(config)
     module, data = built.module, built.data
