@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from vl_dora.adapters import AdaptationAudit
 from vl_dora.building import made, make_data, make_tokenizer
 from vl_dora.plan import module_on_meta
-from vl_dora.planning.asked import Lengths, PlannedBatch, planned_batch, processes
+from vl_dora.planning.asked import Lengths, PlannedBatch, planned_batch, processes, spreads_weights
 from vl_dora.planning.equal_layers import SHORT, Stack, lengthened, stack_of
 from vl_dora.planning.quantized_weights import with_quantized_weights
 from vl_dora.planning.step import training_step
@@ -126,6 +126,7 @@ class PlannedRun:
             "device": self.device,
             "precision": str(self.config.trainer.precision),
             "processes": processes(self.config),
+            "upper_bound": spreads_weights(self.config),
             "micro_batches_a_step": self._accumulated,
             "steps": steps,
             "needed": self.needed(self.costs[self.largest]),
@@ -151,7 +152,12 @@ class PlannedRun:
             lines += cost_lines(batch, cost, self._accumulated, count)
             blocks.append("\n".join(lines))
         notes = []
-        if count > 1:
+        if spreads_weights(self.config):
+            notes.append(
+                "trainer=fsdp2: weights, gradients and optimizer states are counted whole, more than one "
+                "process holds in a step; while it is scored it holds all weights"
+            )
+        elif count > 1:
             notes.append(f"figures are of one of {count} processes, each with the whole network")
         if self.config.data.get("packing"):
             notes.append("data.packing=true: figures are of the batch unpacked")

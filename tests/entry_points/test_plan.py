@@ -95,6 +95,15 @@ def test_nonsense_is_refused_in_one_sentence(override, words):
         plan(composed("experiment=vqa", override))
 
 
+def test_a_plan_of_spread_weights_says_that_it_counts_them_whole(nowhere):
+    base = ["experiment=llava_instruct", "trainer.devices=2", "batch.prompt_tokens=64", nowhere]
+    spread = PlannedRun.of(composed(*base, "trainer=fsdp2"), "cpu", None)
+    copied = PlannedRun.of(composed(*base), "cpu", None)
+    assert "trainer=fsdp2: weights" in spread.table() and "trainer=fsdp2" not in copied.table()
+    assert (spread.to_dict()["upper_bound"], copied.to_dict()["upper_bound"]) == (True, False)
+    assert spread.costs[0].weights == copied.costs[0].weights
+
+
 def test_lengths_and_epochs_are_those_of_the_data_where_it_is_there(small):
     config = composed(*(word for word in small.overrides if word != "debug=fast"), "data.batch_size=7")
     from vl_dora.building import made, make_data, make_tokenizer

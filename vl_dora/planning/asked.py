@@ -183,6 +183,12 @@ def _decoder_only(config: DictConfig) -> bool:
     return OmegaConf.select(config, "model.data.collate.visual_tokens") is not None
 
 
+def spreads_weights(config: DictConfig) -> bool:
+    """Whether processes share weights (trainer=fsdp2), which a plan counts whole: an upper bound."""
+    target = OmegaConf.select(config, "trainer.strategy._target_")
+    return str(target or "").endswith(".ShardedStrategy")
+
+
 def processes(config: DictConfig) -> int:
     """How many processes share a step; 1 where the trainer finds out by itself."""
     devices, nodes = config.trainer.devices, config.trainer.get("num_nodes") or 1
