@@ -8,8 +8,6 @@ file must have been decoded without a fault before (`Survey.clean`).
 
 from __future__ import annotations
 
-import gc
-import os
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from typing import Any
@@ -18,11 +16,6 @@ import numpy as np
 
 from data_modules.video.error import VideoError
 from data_modules.video.survey import Survey
-
-# A reader joins its threads when it goes. In a forked loader worker these do not exist, and the worker aborts
-# or hangs when it collects a reader that its parent had left in a cycle (an error's traceback, for instance).
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=gc.freeze)
 
 CODECS = ("h264", "vp9", "mpeg4")
 CONTAINERS = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi")

@@ -15,6 +15,9 @@ from av.sidedata.sidedata import Type
 from av.video.frame import VideoFrame
 from PIL import Image
 
+# FFmpeg's scaler would start a thread a core for every frame, in every loader worker.
+ONE_THREAD = 1
+
 
 def as_rgb(frame: VideoFrame) -> np.ndarray:
     """(height, width, 3) uint8, upright.
@@ -23,11 +26,11 @@ def as_rgb(frame: VideoFrame) -> np.ndarray:
         ValueError: turned by something else than a multiple of 90 degrees.
     """
     if any(component.is_alpha for component in frame.format.components):
-        rgba = frame.to_ndarray(format="rgba").astype(np.uint16)
+        rgba = frame.to_ndarray(format="rgba", threads=ONE_THREAD).astype(np.uint16)
         alpha = rgba[:, :, 3:]
         pixels = np.asarray((rgba[:, :, :3] * alpha + 255 * (255 - alpha) + 127) // 255, dtype=np.uint8)
     else:
-        pixels = np.asarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8)
+        pixels = np.asarray(frame.to_ndarray(format="rgb24", threads=ONE_THREAD), dtype=np.uint8)
     return turned(pixels, display_matrix(frame))
 
 

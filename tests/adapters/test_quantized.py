@@ -110,7 +110,8 @@ def test_outputs_and_gradients_are_those_of_the_equation(bnb, method, bits, bias
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_starts_as_the_base_bit_for_bit(method, bits, dtype, training):
     layer = adapted(method, bits, dtype).train(training)
-    base = copy.deepcopy(layer.base)
+    # In evaluation mode bitsandbytes packs 4 bits anew on CPUs with AVX-512, and only multiples of 32 rows.
+    base = copy.deepcopy(layer.base).train(training or bits == "nf4")
     x = torch.randn(7, 32).to(dtype)
     assert torch.equal(layer(x), base(x))
     assert {p.dtype for p in layer.parameters(recurse=False)} == {torch.float32}
@@ -345,7 +346,8 @@ def test_directories_go_to_peft_and_come_back(bits, dora, tmp_path):
     apply_adapters(ours, {"network": {"method": method, "layers": ["0"], "rank": 4, "alpha": 8}})
     shaken(ours)
     save_adapter(ours, tmp_path / "ours")
-    theirs = peft.PeftModel.from_pretrained(network(), tmp_path / "ours").eval()
+    # 4 bits in training mode (there is no dropout), for the reason given above.
+    theirs = peft.PeftModel.from_pretrained(network(), tmp_path / "ours").train(bits == "nf4")
     torch.testing.assert_close(theirs(x), ours(x), atol=1e-5, rtol=1e-4)
     theirs.save_pretrained(tmp_path / "theirs")
     back = network()

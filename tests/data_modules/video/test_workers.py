@@ -6,6 +6,8 @@ import faulthandler
 import gc
 import os
 import signal
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
@@ -110,6 +112,44 @@ def test_a_worker_survives_a_reader_that_its_parent_lost(clip):
     finally:
         gc.enable()
         gc.collect()
+
+
+# A hook sets off a collection right after the fork, as filelock's did once, when a frame whose scaler has
+# threads lies in a cycle.
+COLLECTS_AFTER_FORK = """
+import gc, os, signal
+os.register_at_fork(after_in_child=lambda: signal.alarm(30))
+os.register_at_fork(after_in_child=lambda: [[] for _ in range(100000)])
+import av, numpy
+import data_modules.video
+gc.disable()
+lost = [av.VideoFrame.from_ndarray(numpy.zeros((720, 1280, 3), numpy.uint8), "rgb24")]
+lost[0].reformat(format="yuv420p", threads=4)
+lost.append(lost)
+del lost
+gc.enable()
+child = os.fork()
+if child == 0:
+    gc.collect()
+    os._exit(0 if gc.isenabled() else 1)
+assert gc.isenabled()
+raise SystemExit(os.waitpid(child, 0)[1])
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="a platform without fork")
+def test_a_worker_survives_a_collection_right_after_the_fork():
+    done = subprocess.run([sys.executable, "-c", COLLECTS_AFTER_FORK], capture_output=True, text=True)
+    assert done.returncode == 0, (done.returncode, done.stderr)
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="counts threads in /proc")
+def test_reading_frames_leaves_no_threads(clip):
+    before = set(os.listdir("/proc/self/task"))
+    for _ in range(2):
+        sample_frames(clip("h264_10_bit.mp4").path)
+        sample_frames(clip("h264.mp4").path)
+    assert set(os.listdir("/proc/self/task")) <= before
 
 
 @pytest.mark.slow
