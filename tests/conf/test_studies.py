@@ -53,6 +53,14 @@ def test_every_value_of_a_study_changes_the_run(study):
         assert len(set(seen)) == len(values)
 
 
+@pytest.mark.parametrize("study", STUDIES)
+def test_every_combination_of_a_study_fits_its_network(study):
+    options = {name: values for name, values in swept(study).items() if name != "seed"}
+    for chosen in product(*options.values()):
+        words = [f"{name}={value}" for name, value in zip(options, chosen, strict=True)]
+        assert audit_of(composed([f"study={study}", *words])).total > 0, words
+
+
 @pytest.mark.parametrize("study", ["ranks", "half_rank"])
 def test_the_scale_of_the_update_is_one_at_every_rank(study):
     for adapter, rank in product(("lora", "dora"), (4, 128)):
