@@ -28,6 +28,7 @@ import signal
 import sys
 import time
 import traceback
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -110,7 +111,7 @@ def ended(process: int) -> int | None:
 
 def killed(process: int, run_dir: Path, moment: float, in_a_save: bool) -> str | None:
     """Kills a training `moment` seconds after its start, or in the first save then; None if it ended."""
-    begin = time.monotonic()
+    begin, left = time.monotonic(), drafts(run_dir)  # of an earlier kill: no save of this training
     # A save is waited for from a random moment on, or the first one would always be it.
     while True:
         status, now = ended(process), time.monotonic() - begin
@@ -118,19 +119,23 @@ def killed(process: int, run_dir: Path, moment: float, in_a_save: bool) -> str |
             if status:
                 raise SystemExit(f"the training failed by itself; see {run_dir.with_suffix('.log')}")
             return None
-        if now >= moment and (not in_a_save or half_done(run_dir)):
+        if now >= moment and (not in_a_save or drafts(run_dir) - left):
             break
         time.sleep(0.0005 if in_a_save else 0.005)
     os.kill(process, signal.SIGKILL)
     os.waitpid(process, 0)
-    half = " (a save half done)" if half_done(run_dir) else ""
+    half = " (a save half done)" if drafts(run_dir) - left else ""
     step = saved_step(run_dir)
     return f"{now:.1f} s, step {'-' if step is None else step}{half}"
 
 
-def half_done(run_dir: Path) -> bool:
-    """Whether there is a checkpoint that is not whole yet."""
-    return any((run_dir / "checkpoints").glob("*.tmp"))
+def drafts(run_dir: Path) -> set[tuple[str, int]]:
+    """Checkpoints that are not whole yet, by name and time of the last write."""
+    found = set()
+    for draft in (run_dir / "checkpoints").glob("*.tmp"):
+        with suppress(FileNotFoundError):  # it has become a checkpoint meanwhile
+            found.add((draft.name, draft.stat().st_mtime_ns))
+    return found
 
 
 def saved_step(run_dir: Path) -> int | None:
@@ -216,9 +221,9 @@ def unbroken(run_dir: Path, overrides: list[str]) -> Pace:
 
 def told(run_dir: Path, overrides: list[str], draw: random.Random, kills: int, pace: Pace) -> Story:
     """Runs, kills `kills` times, goes on until the end; begun again if it ends before its last kill."""
-    haste = 1.0
+    haste, orphans = 1.0, 0
     while True:
-        story = Story()
+        story = Story(orphans=orphans)
         shutil.rmtree(run_dir, ignore_errors=True)
         while len(story.moments) < kills:
             moment = draw.uniform(0.0, haste * pace.left(saved_step(run_dir) or 0))
@@ -232,7 +237,7 @@ def told(run_dir: Path, overrides: list[str], draw: random.Random, kills: int, p
             if os.waitstatus_to_exitcode(os.waitpid(started(run_dir, overrides), 0)[1]):
                 raise SystemExit(f"the training failed by itself; see {run_dir.with_suffix('.log')}")
             return story
-        haste *= 0.8
+        haste, orphans = 0.8 * haste, story.orphans  # a worker left behind counts though the run does not
         if haste < 0.1:
             raise SystemExit(f"{run_dir.name} ended before its kill time and again: a training is too short")
         after = f"after {len(story.moments)} of {kills} kills"
@@ -252,14 +257,14 @@ def main() -> None:
         "overrides", nargs="*", default=DEFAULT, help=f"of vl_dora.train; {' '.join(DEFAULT)}"
     )
     given = parser.parse_args()
+    if given.kills < 1 or given.times < 1:
+        parser.error(f"--times={given.times} and --kills={given.kills} must be at least 1")
     folder = given.folder.absolute()
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     for name in LIBRARIES:
         importlib.import_module(name)
 
-    if given.kills < 1 or given.times < 1:
-        parser.error(f"--times={given.times} and --kills={given.kills} must be at least 1")
     pace = unbroken(folder / "unbroken", given.overrides)
     expected = left_by(folder / "unbroken")
     print(f"The unbroken run took {pace.whole:.1f} s for {pace.steps} steps.\n")

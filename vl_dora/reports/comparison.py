@@ -3,7 +3,7 @@
 Intervals resample twice, seeds and clusters of samples (Bouthillier et al. 2021, arXiv:2103.03098). Pairs of
 methods are compared on the same samples, whose clusters change sides together (a sign-flip test); p-values
 are corrected for their number (Holm 1979). The test takes the runs as they are, so a p-value says nothing of
-other seeds: with three, no exchange of whole runs could come below 0.1.
+other seeds: with three each, no exchange of whole runs could come below 0.1.
 """
 
 from __future__ import annotations
